@@ -1,0 +1,1 @@
+"""The two halves of the example clips: a painted face and a synthesised voice."""

@@ -1,0 +1,71 @@
+"""Zero- and few-shot emotion classification of clips of people talking.
+
+Video, sound and text, with labels in your own words:
+
+>>> from merclip import EmotionClassifier
+>>> clf = EmotionClassifier(labels=["happy", "sad", "angry"])
+>>> clf.predict(text="I can't believe you did that").shape
+(1,)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from merclip._version import __version__
+
+if TYPE_CHECKING:
+    from merclip import errors
+    from merclip.classifier import EmotionClassifier
+    from merclip.labels import LabelSet
+    from merclip.network import NetworkConfig
+    from merclip.preprocess import Features, PreprocessConfig
+    from merclip.results import Prediction
+    from merclip.training import Callback, EarlyStopping
+    from merclip.types import Audio, Clip, Clips, Video
+
+_HOMES = {
+    "Audio": "merclip.types",
+    "Callback": "merclip.training",
+    "Clip": "merclip.types",
+    "Clips": "merclip.types",
+    "EarlyStopping": "merclip.training",
+    "EmotionClassifier": "merclip.classifier",
+    "Features": "merclip.preprocess",
+    "LabelSet": "merclip.labels",
+    "NetworkConfig": "merclip.network",
+    "Prediction": "merclip.results",
+    "PreprocessConfig": "merclip.preprocess",
+    "Video": "merclip.types",
+}
+
+__all__ = [
+    "Audio",
+    "Callback",
+    "Clip",
+    "Clips",
+    "EarlyStopping",
+    "EmotionClassifier",
+    "Features",
+    "LabelSet",
+    "NetworkConfig",
+    "Prediction",
+    "PreprocessConfig",
+    "Video",
+    "__version__",
+    "errors",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Importing on first use keeps `import merclip` and `merclip --help` free of torch.
+    if name == "errors":
+        return importlib.import_module("merclip.errors")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'merclip' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

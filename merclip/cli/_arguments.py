@@ -1,0 +1,183 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from merclip.cli._console import WRONG_USE, CommandError, say
+
+MEDIA_SUFFIXES = frozenset(
+    ".3gp .aac .aif .aiff .avi .flac .flv .m4a .m4v .mka .mkv .mov .mp3 .mp4 .mpeg .mpg .mts "
+    ".oga .ogg .ogv .opus .ts .wav .webm .wma .wmv".split()
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors of two lines in place of the whole usage."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        # The formatter leaves examples as they are, and descriptions too.
+        options["description"] = textwrap.fill(options.get("description", ""), 78)
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and a hint, and leave with status 2."""
+        say("error", f"{message} (see {self.prog} --help)")
+        raise SystemExit(WRONG_USE)
+
+
+def examples(*lines: str) -> str:
+    """Return examples for the end of a help text."""
+    return "examples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says which model is used, and where it runs."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        default="mini",
+        metavar="NAME",
+        help="mini (embedded, the default), a directory, org/name on the Hugging Face Hub, or an "
+        "open_clip architecture such as ViT-B-32 with --pretrained",
+    )
+    group.add_argument(
+        "--pretrained",
+        metavar="TAG",
+        help="for an architecture: open_clip's tag of weights (openai), a file, or random",
+    )
+    group.add_argument("--revision", metavar="REV", help="branch, tag or commit on the Hub")
+    group.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps; by default the best")
+
+
+def model_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return those parameters of the classifier that were given."""
+    return given(arguments, "pretrained", "revision", "device")
+
+
+def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return the named arguments, without those that were not given."""
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def add_label_arguments(parser: argparse.ArgumentParser, without: str) -> None:
+    """Add --labels and --labels-file; `without` says what holds when both are absent."""
+    group = parser.add_argument_group("labels").add_mutually_exclusive_group()
+    group.add_argument(
+        "--labels",
+        nargs="+",
+        action="extend",
+        metavar="LABEL",
+        help=f"words, or phrases and sentences in quotes; may be repeated. Without it: {without}",
+    )
+    group.add_argument(
+        "--labels-file",
+        metavar="FILE",
+        help="one label per line; or a .json list, or mapping of names to description(s)",
+    )
+
+
+def add_debug_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --debug, which `merclip.cli.main` looks for itself."""
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and all warnings")
+
+
+def read_labels(arguments: argparse.Namespace) -> Any:
+    """Return the labels that were given as a list or mapping, checked; or None."""
+    labels: Any = arguments.labels
+    if arguments.labels_file is not None:
+        labels = _labels_in(Path(arguments.labels_file))
+    if labels is not None:
+        from merclip.labels import LabelSet
+
+        LabelSet.of(labels)
+    return labels
+
+
+def _labels_in(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise CommandError(f"--labels-file {str(path)!r} cannot be read: {reason}") from error
+    if path.suffix.lower() == ".json":
+        return _json_labels(text, path)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _json_labels(text: str, path: Path) -> Any:
+    try:
+        labels = json.loads(text)
+    except ValueError as error:
+        raise CommandError(f"--labels-file {str(path)!r} is not JSON: {error}") from error
+    descriptions = labels.values() if isinstance(labels, dict) else [labels]
+    if not isinstance(labels, (dict, list)) or not all(map(_is_description, descriptions)):
+        raise CommandError(
+            f"--labels-file {str(path)!r} holds neither a list of strings nor a mapping "
+            "from name to a description or a list of them"
+        )
+    return labels
+
+
+def _is_description(value: Any) -> bool:
+    texts = value if isinstance(value, list) else [value]
+    return all(isinstance(text, str) for text in texts)
+
+
+def reads_like_media(word: str) -> bool:
+    """Return whether a word has the ending of a video or sound file."""
+    return os.path.splitext(word)[1].lower() in MEDIA_SUFFIXES
+
+
+def number(text: str) -> float:
+    """Parse a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}")
+    return value
+
+
+def count(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Parse a time of at least 0."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0 seconds, got {text}")
+    return value
+
+
+def share(text: str) -> float:
+    """Parse a number in [0, 1]."""
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be in 0..1, got {text}")
+    return value
+
+
+def split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments before ``--`` and those after it."""
+    # argparse treats -- differently from one Python version to the next.
+    listed = list(words)
+    if "--" not in listed:
+        return listed, []
+    position = listed.index("--")
+    return listed[:position], listed[position + 1 :]

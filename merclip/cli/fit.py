@@ -1,0 +1,304 @@
+"""``merclip fit``: learn from labelled clips and save a model."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from merclip.cli._arguments import (
+    Parser,
+    add_debug_argument,
+    add_label_arguments,
+    add_model_arguments,
+    count,
+    examples,
+    given,
+    model_parameters,
+    number,
+    read_labels,
+)
+from merclip.cli._console import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    CommandError,
+    debugging,
+    on_terminal,
+    say,
+    short_messages,
+)
+from merclip.cli._data import SEPARATOR, LabelledClip, read_data
+
+if TYPE_CHECKING:
+    from merclip.classifier import EmotionClassifier
+
+RATES = ("few-shot", "practical", "paper")
+_CHECKPOINT_FILES = ("config.json", "model.safetensors", "README.md")
+_ROW = re.compile(r"^Row (\d+): ")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command and return its exit status."""
+    arguments = _parser().parse_intermixed_args(list(argv))
+    if arguments.data is None:
+        raise CommandError("there is no DATA: put it first, merclip fit DATA.csv --out DIR")
+    out = Path(arguments.out)
+    _check_out(out)
+    clips = read_data(
+        Path(arguments.data),
+        multi_label=arguments.multi_label,
+        group_column=arguments.group_column,
+    )
+    kept = _with_files(clips, arguments.on_error)
+    labels = read_labels(arguments)
+    _check_labels(kept, labels)
+    with _made(out), short_messages(debugging(argv)):
+        classifier = _fit(arguments, kept, labels)
+        return _finish(classifier, kept, len(clips) - len(kept), out, arguments)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="merclip fit",
+        usage="merclip fit DATA.csv --out DIR [options]",
+        description="Learn from labelled clips. DATA has the columns label, at least one of "
+        "video, audio and text, and perhaps start and end (seconds); its paths are relative to "
+        "its own folder. With the suffix .jsonl it holds one JSON object with these keys on "
+        "each line.",
+        epilog=examples(
+            "merclip fit train.csv --out my_model",
+            "merclip fit train.csv --out my_model --labels happy sad angry --epochs 40",
+            "merclip fit train.csv --out my_model --group-column speaker --class-weight balanced",
+            "merclip predict clip.mp4 --model my_model",
+        ),
+    )
+    parser.add_argument("data", nargs="?", metavar="DATA", help="a .csv or .jsonl file")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the model is saved")
+    add_label_arguments(parser, "those that occur in DATA")
+    add_model_arguments(parser)
+    _add_training_arguments(parser)
+    _add_data_arguments(parser)
+    return parser
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--tune",
+        choices=("head", "full"),
+        help="head (default): what follows the encoders, fast; full: the encoders as well",
+    )
+    group.add_argument("--epochs", type=count, metavar="N", help="default 20")
+    group.add_argument("--batch-size", type=count, metavar="N", help="default 16")
+    group.add_argument(
+        "--lr", type=_rate, metavar="X", help=f"a number, or one of {', '.join(RATES)}"
+    )
+    group.add_argument(
+        "--validation",
+        type=_held_out,
+        metavar="X",
+        help="share of clips held out to find the best epoch; default 0.1",
+    )
+    group.add_argument("--class-weight", choices=("balanced",), help="make up for rare labels")
+    group.add_argument("--seed", type=int, metavar="N", help="default 0")
+    group.add_argument(
+        "--checkpoint-dir", metavar="DIR", help="keep the state there; run again, it goes on"
+    )
+
+
+def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--multi-label", action="store_true", help=f"labels of a clip are joined by {SEPARATOR}"
+    )
+    group.add_argument(
+        "--group-column", metavar="NAME", help="speaker or dialogue; validation keeps it whole"
+    )
+    group.add_argument(
+        "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
+    )
+    group.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        default="raise",
+        help="what a clip that cannot be read does; default raise",
+    )
+    add_debug_argument(parser)
+
+
+def _rate(text: str) -> float | str:
+    if text in RATES:
+        return text
+    rate = number(text)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    return rate
+
+
+def _held_out(text: str) -> float:
+    share = number(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1, got {text}")
+    return share
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a directory whose own files a checkpoint would overwrite."""
+    if out.exists() and not out.is_dir():
+        raise CommandError(f"--out {str(out)!r} is a file")
+    there = [name for name in _CHECKPOINT_FILES if (out / name).exists()]
+    if there and not _is_checkpoint(out):
+        raise CommandError(
+            f"--out {str(out)!r} has a {there[0]} that is not merclip's: give another directory"
+        )
+
+
+@contextlib.contextmanager
+def _made(directory: Path) -> Iterator[None]:
+    """Make the directory before training, and take it away if nothing was saved."""
+    existed = directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--out {str(directory)!r} cannot be made: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):  # it is not empty
+                directory.rmdir()
+
+
+def _is_checkpoint(directory: Path) -> bool:
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "merclip_version" in config
+
+
+def _with_files(clips: list[LabelledClip], on_error: str) -> list[LabelledClip]:
+    """Return the clips whose files exist; training may take hours, so look before it."""
+    lost = [clip for clip in clips if clip.missing]
+    sentences = [f"{clip.place}: there is no file {clip.missing[0]!r}" for clip in lost]
+    if lost and on_error == "raise":
+        more = f" (and {len(lost) - 1} more such rows)" if len(lost) > 1 else ""
+        raise CommandError(sentences[0] + more, FAILED)
+    for sentence in sentences:
+        say("warning", sentence)
+    if len(lost) == len(clips):
+        raise CommandError("no clip is left to learn from", FAILED)
+    return [clip for clip in clips if not clip.missing]
+
+
+def _check_labels(clips: Sequence[LabelledClip], labels: Any) -> None:
+    if labels is None:
+        return
+    for clip in clips:
+        for name in _labels_of(clip):
+            if name not in labels:
+                listed = ", ".join(labels)
+                raise CommandError(
+                    f"{clip.place}: the label {name!r} is not among {listed}", FAILED
+                )
+
+
+def _labels_of(clip: LabelledClip) -> list[str]:
+    return clip.label if isinstance(clip.label, list) else [clip.label]
+
+
+def _fit(
+    arguments: argparse.Namespace, clips: Sequence[LabelledClip], labels: Any
+) -> EmotionClassifier:
+    from merclip.classifier import EmotionClassifier
+    from merclip.cli._progress import EpochLines
+    from merclip.errors import MerclipError
+
+    names = ("tune", "epochs", "batch_size", "lr", "validation", "class_weight", "checkpoint_dir")
+    bar = on_terminal()
+    classifier = EmotionClassifier(
+        labels,
+        model=arguments.model,
+        multi_label=arguments.multi_label,
+        use_video_audio=not arguments.no_video_audio,
+        on_error=arguments.on_error,
+        random_state=arguments.seed,
+        verbose=int(bar),
+        callbacks=None if bar else [EpochLines()],
+        **model_parameters(arguments),
+        **given(arguments, *names),
+    )
+    groups = None if arguments.group_column is None else [clip.group for clip in clips]
+    try:
+        return classifier.fit(
+            [clip.values for clip in clips], [clip.label for clip in clips], groups=groups
+        )
+    except MerclipError as error:
+        raise type(error)(_with_place(str(error), clips)) from error
+
+
+def _with_place(message: str, clips: Sequence[LabelledClip]) -> str:
+    """Say the line of the data file in place of the row's number, or before a path."""
+    row = _ROW.match(message)
+    if row is not None and int(row[1]) < len(clips):
+        return f"{clips[int(row[1])].place}: {message[row.end() :]}"
+    for clip in clips:
+        paths = [clip.values[name] for name in ("video", "audio") if name in clip.values]
+        if any(repr(path) in message for path in paths):
+            return f"{clip.place}: {message}"
+    return message
+
+
+def _finish(
+    classifier: EmotionClassifier,
+    clips: Sequence[LabelledClip],
+    n_lost: int,
+    out: Path,
+    arguments: argparse.Namespace,
+) -> int:
+    if not classifier.history_:
+        again = "; run the same again to go on" if arguments.checkpoint_dir else ""
+        say("error", f"interrupted before the first epoch ended: nothing was saved{again}")
+        return INTERRUPTED
+    classifier.save_pretrained(out)
+    for name, value in _summary(classifier, clips, n_lost):
+        print(f"{name:<8}  {value}")
+    print(f"{'saved in':<8}  {out} (use it: merclip predict FILE --model {out})")
+    return INTERRUPTED if classifier.interrupted_ else DONE
+
+
+def _summary(
+    classifier: EmotionClassifier, clips: Sequence[LabelledClip], n_lost: int
+) -> list[tuple[str, str]]:
+    counts = Counter(name for clip in clips for name in _labels_of(clip))
+    names = classifier.labels_.names
+    lost = f" ({n_lost} more without their file)" if n_lost else ""
+    classes = ", ".join(f"{name} {counts[name]}" for name in names)
+    return [
+        ("clips", f"{len(clips)}{lost}"),
+        ("classes", classes),
+        ("epochs", _epochs(classifier)),
+        ("score", _score(classifier)),
+    ]
+
+
+def _epochs(classifier: EmotionClassifier) -> str:
+    done = len(classifier.history_)
+    if classifier.interrupted_:
+        return f"{done}, then interrupted"
+    return str(done)
+
+
+def _score(classifier: EmotionClassifier) -> str:
+    scored = [record for record in classifier.history_ if record["val_score"] is not None]
+    if not scored:
+        return "unknown: no clips were held out (too few of a class, or --validation 0)"
+    best = max(scored, key=lambda record: (record["val_score"], -record["val_loss"]))
+    kind = "micro F1" if classifier.multi_label else "accuracy"
+    return f"{best['val_score']:.3f} {kind} on held-out clips, after epoch {best['epoch'] + 1}"

@@ -1,0 +1,173 @@
+"""``merclip info``: versions, devices, and what a model is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from merclip.cli._arguments import (
+    Parser,
+    add_debug_argument,
+    add_model_arguments,
+    examples,
+    model_parameters,
+)
+from merclip.cli._console import DONE, WRONG_USE, debugging, one_line, say, short_messages
+
+PACKAGES = {
+    "torch": "torch",
+    "torchaudio": "torchaudio",
+    "open_clip": "open_clip_torch",
+    "av": "av",
+}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command and return its exit status."""
+    arguments = _parser().parse_args(list(argv))
+    with short_messages(debugging(argv)):
+        model, error = _model_or_error(arguments)
+        found = {"versions": _versions(), "devices": _devices(), "model": model}
+    if arguments.format == "json":
+        print(json.dumps(found, indent=2))
+    else:
+        _print_table(found)
+    if error is not None:
+        say("error", error)
+    return DONE if error is None else WRONG_USE
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="merclip info",
+        usage="merclip info [--model NAME] [--format table|json]",
+        description="Show versions, devices, and what a model is: its labels, modalities, size, "
+        "place and licence.",
+        epilog=examples("merclip info", "merclip info --model my_model --format json"),
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    add_debug_argument(parser)
+    return parser
+
+
+def _versions() -> dict[str, str]:
+    from merclip._version import __version__
+
+    found = {name: metadata.version(package) for name, package in PACKAGES.items()}
+    return {"merclip": __version__, **found, "python": platform.python_version()}
+
+
+def _devices() -> list[str]:
+    import torch
+
+    names = [
+        f"cuda:{index} ({torch.cuda.get_device_name(index)})"
+        for index in range(torch.cuda.device_count())
+    ]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, f"cpu ({torch.get_num_threads()} threads)"]
+
+
+def _model_or_error(arguments: argparse.Namespace) -> tuple[dict[str, Any], Exception | None]:
+    """Return what is known of the model; versions are worth showing even without it."""
+    from merclip.errors import MerclipError
+
+    try:
+        return _model(arguments), None
+    except MerclipError as error:
+        return {"name": arguments.model, "error": one_line(str(error))}, error
+
+
+def _model(arguments: argparse.Namespace) -> dict[str, Any]:
+    from merclip.classifier import EmotionClassifier
+    from merclip.network.checkpoint import unique_tensors
+
+    classifier = EmotionClassifier.from_pretrained(arguments.model, **model_parameters(arguments))
+    directory = _directory(arguments)
+    labels = classifier.labels_.names if classifier.__sklearn_is_fitted__() else ()
+    tensors = unique_tensors(classifier.network_).values()
+    return {
+        "name": arguments.model,
+        "labels": list(labels),
+        "multi_label": classifier.multi_label,
+        "modalities": [
+            name for name in ("video", "audio", "text") if name in classifier.modalities_
+        ],
+        "parameters": sum(tensor.numel() for tensor in tensors),
+        "bytes": None if directory is None else _size(directory),
+        "directory": None if directory is None else str(directory),
+        "licence": None if directory is None else _licence(directory),
+        "device": str(classifier.device_),
+    }
+
+
+def _directory(arguments: argparse.Namespace) -> Path | None:
+    """Return where a checkpoint's files lie; None for an architecture."""
+    from merclip.hub import MINI, WEIGHTS_DIRECTORY, HubAccess
+    from merclip.network.checkpoint import CONFIG_FILE
+
+    if arguments.model == MINI:
+        return WEIGHTS_DIRECTORY / MINI
+    path = Path(arguments.model)
+    if path.is_dir():
+        return path.resolve()
+    if arguments.pretrained is not None:
+        return None
+    return HubAccess(arguments.revision).file(arguments.model, CONFIG_FILE).parent
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+
+
+def _licence(directory: Path) -> str | None:
+    """Return what the metadata of the model card says of the licence."""
+    try:
+        lines = (directory / "README.md").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not lines or lines[0].strip() != "---":
+        return None
+    found = {}
+    for line in lines[1:]:
+        if line.strip() == "---":
+            break
+        key, _, value = line.partition(":")
+        found[key.strip()] = value.strip().strip("'\"")
+    licence = found.get("license")
+    return found.get("license_name", licence) if licence == "other" else licence
+
+
+def _print_table(found: dict[str, Any]) -> None:
+    for name, version in found["versions"].items():
+        _line(name, version)
+    for index, device in enumerate(found["devices"]):
+        _line("devices" if index == 0 else "", device)
+    for name, value in found["model"].items():
+        _line("model" if name == "name" else f"  {name}".replace("_", "-"), _shown(name, value))
+
+
+def _line(name: str, value: str) -> None:
+    sys.stdout.write(f"{name:<14}  {value}".rstrip() + "\n")
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "labels":
+        return ", ".join(map(str, value)) or "none stored: give --labels"
+    if name == "modalities":
+        return ", ".join(value)
+    if name == "multi_label":
+        return "yes" if value else "no"
+    if name == "parameters":
+        return f"{value / 1e6:.1f} million"
+    if name == "bytes" and value is not None:
+        return f"{value / 1e6:.1f} MB"
+    return "unknown" if value is None else str(value)

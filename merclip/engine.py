@@ -1,0 +1,269 @@
+"""Clips to features to logits, in batches, each bad clip kept to itself."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from merclip.errors import (
+    DeviceError,
+    InputError,
+    LabelError,
+    LabelTooLongWarning,
+    MerclipError,
+    ModalityWarning,
+)
+from merclip.labels import LabelSet
+from merclip.network import Checkpoint
+from merclip.preprocess import ClipFeatures, Features, Preprocessor, Sample, pad_features
+from merclip.preprocess.text import tokenize
+from merclip.types import Clip
+
+OnError = Literal["raise", "skip", "nan"]
+
+
+class LabelTokens(NamedTuple):
+    """Token ids of every description, and which class each belongs to."""
+
+    ids: list[Tensor]
+    owner: Tensor
+    n_classes: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How clips are read.
+
+    Parameters
+    ----------
+    batch_size : int
+        Clips that go through the towers together.
+    use_video_audio : bool
+        Whether a video brings its own sound when no `audio` is given.
+    on_error : {"raise", "skip", "nan"}
+        "nan" gives features without sequences whose `error` says why.
+    for_training : bool
+        Read every modality that the network takes, also those that it cannot
+        use before it is trained.
+    """
+
+    batch_size: int = 16
+    use_video_audio: bool = True
+    on_error: OnError = "raise"
+    for_training: bool = False
+
+
+class Engine:
+    """Run one checkpoint's network.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.network = checkpoint.network
+        self._labels: dict[tuple[tuple[str, ...], ...], Tensor] = {}
+
+    def encode(self, clips: Iterable[Clip], reading: Reading) -> Iterator[ClipFeatures]:
+        """Encode clips batch by batch, in order, holding one batch at a time.
+
+        Yields
+        ------
+        ClipFeatures
+        """
+        preprocessor = self.preprocessor(reading)
+        if preprocessor.modalities != self.network.config.fusion:
+            _warn_of_untrained_fusion()
+        numbered = enumerate(clips)
+        said: set[str] = set()
+        while batch := list(itertools.islice(numbered, reading.batch_size)):
+            read = [self._read(preprocessor, i, clip, reading.on_error, said) for i, clip in batch]
+            yield from self._encode_batch([item for item in read if item is not None])
+
+    def preprocessor(self, reading: Reading) -> Preprocessor:
+        """Return what turns clips into tensors for this network."""
+        modalities = self.network.config.fusion
+        if not (self.network.fusion_trained or reading.for_training):
+            modalities = modalities.replace("A", "")
+        return Preprocessor(self.checkpoint.preprocess, modalities, reading.use_video_audio)
+
+    def label_embeddings(self, labels: LabelSet, prompts: list[str], on_long_label: str) -> Tensor:
+        """Return label embeddings of shape (k, D), encoded once for each label set."""
+        key = tuple(map(tuple, labels.texts(prompts)))
+        if key not in self._labels:
+            tokens = label_tokens(labels, prompts, self.network.max_label_tokens, on_long_label)
+            with torch.inference_mode():
+                self._labels[key] = embed_labels(self.network, tokens)
+        return self._labels[key]
+
+    def forget_labels(self) -> None:
+        """Encode labels anew after the network has changed."""
+        self._labels.clear()
+
+    def fused(self, features: Sequence[ClipFeatures]) -> Tensor:
+        """Return fused embeddings of shape (n, D), on the CPU."""
+        chunks = []
+        with torch.inference_mode():
+            for start in range(0, len(features), 256):
+                batch = pad_features(features[start : start + 256], self.network.device)
+                chunks.append(self.network.fuse(batch).cpu())
+        return torch.cat(chunks) if chunks else torch.zeros(0, self.network.config.width)
+
+    def logits(
+        self, features: Sequence[ClipFeatures], labels: Tensor | None, multi_label: bool
+    ) -> np.ndarray[Any, Any]:
+        """Return logits of shape (n, k); NaN for clips that could not be read."""
+        fused = self.fused(features).to(self.network.device)
+        with torch.inference_mode():
+            logits = self.network.logits(fused, labels, multi_label).cpu().numpy()
+        failed = [clip.error is not None for clip in features]
+        logits[failed] = np.nan
+        return logits
+
+    def fingerprint(self) -> str:
+        """Return a hash of the encoders, which features carry."""
+        digest = hashlib.sha256(self.network.config.fusion.encode())
+        for name, tensor in self.network.encoders.state_dict().items():
+            flat = tensor.detach().flatten()
+            sampled = flat[:: max(1, len(flat) // 64)].float().cpu().numpy()
+            digest.update(name.encode() + sampled.tobytes())
+        return digest.hexdigest()[:16]
+
+    def _read(
+        self,
+        preprocessor: Preprocessor,
+        index: int,
+        clip: Clip,
+        on_error: OnError,
+        said: set[str],
+    ) -> tuple[Clip, Sample | str] | None:
+        try:
+            sample = preprocessor(clip)
+        except MerclipError as error:
+            if on_error == "raise":
+                raise _with_row(error, index, clip) from error
+            reason = f"{type(error).__name__}: {error}"
+            return None if on_error == "skip" else (clip, reason)
+        for warning in sample.warnings:
+            # A thousand clips with the same lack are one warning; each keeps its own in results.
+            if str(warning) in said:
+                continue
+            said.add(str(warning))
+            named = type(warning)(f"{clip.name or f'Clip {index}'}: {warning}")
+            warnings.warn(named, stacklevel=2)
+        return clip, sample
+
+    def _encode_batch(self, read: list[tuple[Clip, Sample | str]]) -> Iterator[ClipFeatures]:
+        samples = [sample for _, sample in read if isinstance(sample, Sample)]
+        with torch.inference_mode():
+            rows = iter(self.network.encode(samples, self.checkpoint.preprocess.vision))
+        for clip, sample in read:
+            if isinstance(sample, str):
+                yield ClipFeatures({}, clip.name, error=sample)
+            else:
+                # Clones let go of the batch's storage, of which each row is a view.
+                sequences = {letter: part.cpu().clone() for letter, part in next(rows).items()}
+                messages = tuple(str(warning) for warning in sample.warnings)
+                yield ClipFeatures(sequences, clip.name, messages)
+
+
+def label_tokens(
+    labels: LabelSet, prompts: Sequence[str], limit: int, on_long_label: str = "warn"
+) -> LabelTokens:
+    """Tokenise every description in every prompt.
+
+    Parameters
+    ----------
+    labels : LabelSet
+    prompts : sequence of str
+    limit : int
+        Tokens that a label may have, start and end included.
+    on_long_label : {"warn", "raise"}
+    """
+    ids, owner = [], []
+    for index, texts in enumerate(labels.texts(prompts)):
+        for text in texts:
+            tokens = tokenize(text, limit)
+            if tokens.lost:
+                _report_long_label(text, tokens.lost, on_long_label)
+            ids.append(tokens.ids)
+            owner.append(index)
+    return LabelTokens(ids, torch.tensor(owner), len(labels))
+
+
+def embed_labels(network: Any, tokens: LabelTokens) -> Tensor:
+    """Encode labels and average each class's descriptions: shape (k, D), of norm 1."""
+    embeddings = network.encode_labels(tokens.ids)
+    sums = embeddings.new_zeros(tokens.n_classes, embeddings.shape[1])
+    sums = sums.index_add(0, tokens.owner.to(embeddings.device), embeddings)
+    return functional.normalize(sums, dim=-1)
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """Return the device that was asked for, or the best there is.
+
+    Raises
+    ------
+    DeviceError
+        The device does not exist here.
+    """
+    seen = ["cpu"]
+    if torch.backends.mps.is_available():
+        seen.insert(0, "mps")
+    if torch.cuda.is_available():
+        seen.insert(0, "cuda")
+    if device is None:
+        return torch.device(seen[0])
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device={device!r} is not a device of torch.") from error
+    count = torch.cuda.device_count() if chosen.type == "cuda" else 1
+    if chosen.type not in seen or (chosen.index or 0) >= count:
+        raise DeviceError(f"There is no device {str(chosen)!r}; this machine has {seen}.")
+    return chosen
+
+
+def check_origin(features: Features, fingerprint: str) -> None:
+    """Refuse features that other encoders made.
+
+    Raises
+    ------
+    InputError
+    """
+    if features.origin != fingerprint:
+        raise InputError("These features were made by another model; encode the clips again.")
+
+
+def _report_long_label(text: str, lost: str, on_long_label: str) -> None:
+    message = f"The label {text!r} is too long; this part is lost: {lost!r}."
+    if on_long_label == "raise":
+        raise LabelError(message)
+    warnings.warn(message, LabelTooLongWarning, stacklevel=2)
+
+
+def _warn_of_untrained_fusion() -> None:
+    warnings.warn(
+        "This model's fusion is not trained yet: text and video are compared with the labels, "
+        "and sound is left out. Call fit first.",
+        ModalityWarning,
+        stacklevel=2,
+    )
+
+
+def _with_row(error: MerclipError, index: int, clip: Clip) -> MerclipError:
+    name = clip.name
+    if name is not None and name in str(error):
+        return error
+    return type(error)(f"Row {index}: {error}")

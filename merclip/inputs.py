@@ -1,0 +1,316 @@
+"""Anything that a user passes, as clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import numbers
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from merclip.errors import InputError, InputTypeError, MediaTypeError, NoModalityError
+from merclip.types import Audio, Clip, Clips, Video, is_tensor
+
+MODALITY_KEYS = ("video", "audio", "text")
+CLIP_KEYS = (*MODALITY_KEYS, "start", "end", "id")
+LABEL_KEY = "label"
+ENCODED = (str, bytes, bytearray, memoryview, os.PathLike)
+
+
+class Given(NamedTuple):
+    """Clips, and whether the user passed one of them or a batch."""
+
+    clips: Clips
+    single: bool
+
+
+def as_clips(X: Any = None, audio: Any = None, text: Any = None, *, video: Any = None) -> Given:
+    """Turn the arguments of `predict` into clips.
+
+    Parameters
+    ----------
+    X : video, clip or batch of clips
+        With `audio` or `text` given, a video or a list of videos.
+    audio, text, video : one item or a list
+        Lists must have one length.
+
+    Raises
+    ------
+    InputTypeError
+        A container that has no rows, such as a mapping of lists.
+    InputError
+        Lists of different length, no known column, or a misspelt one.
+    NoModalityError
+        Nothing was given at all.
+    """
+    if video is not None and X is not None:
+        raise InputError("Give the video once: by position or as video=.")
+    if X is None and video is None and audio is None and text is None:
+        raise NoModalityError("Give at least one of video, audio and text.")
+    if audio is not None or text is not None or video is not None:
+        return _from_parts(video if X is None else X, audio, text)
+    return _from_rows(X)
+
+
+def iter_clips(clips: Iterable[Any]) -> Iterator[Clip]:
+    """Yield clips one at a time from an iterable, which may be endless.
+
+    Raises
+    ------
+    InputTypeError
+        One clip, rather than something that gives clips.
+    """
+    if isinstance(clips, (*ENCODED, Mapping, Clip)) or _is_frame_row(clips):
+        raise InputTypeError(
+            f"An iterable of clips is needed, got one {type(clips).__name__}: put it in a list."
+        )
+    if _is_frame(clips) or _is_dataset(clips):
+        yield from _from_rows(clips).clips
+        return
+    for index, row in enumerate(clips):
+        yield _row(row, index)
+
+
+def labels_in(X: Any) -> list[Any] | None:
+    """Return the column "label" of a DataFrame, data set or list of dicts."""
+    if _is_frame(X):
+        return list(X[LABEL_KEY]) if LABEL_KEY in X.columns else None
+    if _is_dataset(X):
+        return list(X[LABEL_KEY]) if LABEL_KEY in X.column_names else None
+    if isinstance(X, (list, np.ndarray)) and len(X) and all(isinstance(r, Mapping) for r in X):
+        with_label = [LABEL_KEY in row for row in X]
+        if all(with_label):
+            return [row[LABEL_KEY] for row in X]
+        if any(with_label):
+            missing = with_label.index(False)
+            raise InputError(f"Some rows have a 'label' and row {missing} has none.")
+    return None
+
+
+def with_media(clip: Clip) -> Clip:
+    """Check one clip, and wrap arrays as `Video` and `Audio`.
+
+    Raises
+    ------
+    NoModalityError
+        The clip is empty.
+    InputTypeError
+        A sound array without its rate, a text that is not a string, a source
+        of another kind.
+    ShapeError, InputError
+        An array that cannot be used; see `Video` and `Audio`.
+    """
+    given = {key: getattr(clip, key) for key in clip.modalities}
+    missing: dict[str, Any] = {key: None for key in given if _is_missing(given[key])}
+    if isinstance(clip.text, str) and not clip.text.strip():
+        missing["text"] = None
+    if len(missing) == len(given):
+        raise NoModalityError(
+            "The clip has no video, no audio and no text; give at least one of them."
+        )
+    clip = dataclasses.replace(clip, **missing)
+    if clip.text is not None and not isinstance(clip.text, str):
+        raise InputTypeError(f"text is a string, got {type(clip.text).__name__}.")
+    return dataclasses.replace(clip, video=_as_video(clip), audio=_as_audio(clip.audio))
+
+
+def _from_parts(video: Any, audio: Any, text: Any) -> Given:
+    if isinstance(video, (Clip, Clips)) or _is_frame(video) or isinstance(video, Mapping):
+        raise InputTypeError("With audio= or text= the first argument is a video, not clips.")
+    given = {"video": video, "audio": audio, "text": text}
+    columns = {name: _column(value) for name, value in given.items() if value is not None}
+    lists = {name: column for name, column in columns.items() if column is not None}
+    if not lists:
+        return Given(Clips([Clip(**given)]), single=True)
+    if len(lists) < len(columns):
+        one = sorted(set(columns) - set(lists))
+        raise InputError(f"Give one item of each, or a list of each; {one} is not a list.")
+    rows = Clips.from_columns(**{name: _clean(column) for name, column in lists.items()})
+    return Given(rows, single=False)
+
+
+def _from_rows(X: Any) -> Given:
+    if isinstance(X, Clip):
+        return Given(Clips([X]), single=True)
+    if isinstance(X, Clips):
+        return Given(X, single=False)
+    if isinstance(X, Mapping) or _is_frame_row(X):
+        return Given(Clips([_row(X, 0)]), single=True)
+    if _is_frame(X):
+        return Given(_from_frame(X), single=False)
+    if _is_dataset(X):
+        return Given(Clips(_row(X[i], i) for i in range(len(X))), single=False)
+    column = _column(X)
+    if column is None:
+        return Given(Clips([Clip(video=X)]), single=True)
+    return Given(Clips(_row(row, i) for i, row in enumerate(column)), single=False)
+
+
+def _column(value: Any) -> list[Any] | None:
+    """Return a batch as a list, or None for one item."""
+    if isinstance(value, (*ENCODED, Video, Audio)):
+        return None
+    if isinstance(value, tuple):
+        if _is_sound(value):
+            return None
+        raise InputTypeError(
+            "A tuple has no rows; pass a list of dicts, a DataFrame or Clips.from_columns(...), "
+            "and several items of one kind as a list."
+        )
+    if isinstance(value, np.ndarray):
+        return list(value) if value.dtype.kind in "OUS" and value.ndim else None
+    if is_tensor(value) or hasattr(value, "read"):
+        return None
+    if hasattr(value, "tolist") and hasattr(value, "index"):  # a pandas Series
+        return list(value)
+    if isinstance(value, Sequence):
+        return _checked_list(list(value))
+    return None
+
+
+def _is_sound(value: tuple[Any, ...]) -> bool:
+    """Tell whether a tuple is (array, rate), or that the wrong way round."""
+    if len(value) != 2:
+        return False
+    n_arrays = sum(getattr(part, "ndim", 0) > 0 for part in value)
+    listed = isinstance(value[0], list) and isinstance(value[1], numbers.Number)
+    return n_arrays == 1 or listed
+
+
+def _checked_list(values: list[Any]) -> list[Any]:
+    given = [value for value in values if not _is_missing(value)]
+    if given and all(isinstance(value, numbers.Number) for value in given):
+        raise InputTypeError(
+            "A list of numbers is neither media nor text; give sound as (array, rate) or "
+            "Audio(array, rate=...)."
+        )
+    if any(isinstance(value, list) for value in values):
+        raise InputTypeError("A list of lists has no rows; pass a list of dicts or a DataFrame.")
+    return values
+
+
+def _row(row: Any, index: int) -> Clip:
+    if isinstance(row, Clip):
+        return row
+    if _is_frame_row(row):
+        row = row.to_dict()
+    if not isinstance(row, Mapping):
+        return Clip(video=None if _is_missing(row) else row)
+    _check_keys(row, index)
+    values = {key: row[key] for key in CLIP_KEYS if key in row and not _is_missing(row[key])}
+    return _make_clip(values, index)
+
+
+def _make_clip(values: dict[str, Any], index: int) -> Clip:
+    try:
+        return Clip(**values)
+    except (InputError, InputTypeError) as error:
+        raise type(error)(f"Row {index}: {error}") from error
+
+
+def _check_keys(row: Mapping[str, Any], index: int) -> None:
+    known = [*CLIP_KEYS, LABEL_KEY]
+    unknown = sorted(map(str, set(row) - set(known)))
+    for key in unknown:
+        close = _close_key(key, row)
+        if close:
+            raise InputError(f"Row {index} has the key {key!r}; did you mean {close!r}?")
+    # A row without any other key is one whose clip is missing, not a misuse.
+    if unknown and not set(MODALITY_KEYS) & set(row):
+        raise InputError(
+            f"Row {index} has the keys {sorted(map(str, row))}; "
+            f"a clip has at least one of {list(MODALITY_KEYS)}."
+        )
+    lists = [key for key in MODALITY_KEYS if isinstance(row.get(key), list)]
+    if lists:
+        raise InputTypeError(
+            f"A dict of lists (here {lists}) has no rows; pass a list of dicts, a DataFrame or "
+            "Clips.from_columns(...)."
+        )
+
+
+def _close_key(key: str, given: Iterable[Any]) -> str | None:
+    """Return the key that was probably meant, of those that change a score."""
+    known = [*MODALITY_KEYS, "start", "end"]
+    found = difflib.get_close_matches(key.strip().lower(), known, n=1, cutoff=0.8)
+    return found[0] if found and found[0] not in given else None
+
+
+def _from_frame(frame: Any) -> Clips:
+    columns = [name for name in CLIP_KEYS if name in frame.columns]
+    for name in map(str, frame.columns):
+        close = None if name in (*CLIP_KEYS, LABEL_KEY) else _close_key(name, frame.columns)
+        if close:
+            raise InputError(f"The DataFrame has the column {name!r}; did you mean {close!r}?")
+    if not set(columns) & set(MODALITY_KEYS):
+        raise InputError(
+            f"The DataFrame has the columns {list(map(str, frame.columns))}; "
+            f"known are {[*CLIP_KEYS, LABEL_KEY]}."
+        )
+    rows = zip(*(frame[name].tolist() for name in columns), strict=True)
+    return Clips(
+        _row(dict(zip(columns, values, strict=True)), index) for index, values in enumerate(rows)
+    )
+
+
+def _as_video(clip: Clip) -> Any:
+    source = clip.video
+    if source is None or isinstance(source, Video):
+        return source
+    if isinstance(source, np.ndarray) or is_tensor(source):
+        if clip.start or clip.end is not None:
+            raise InputError("start and end need the frame rate: give Video(array, fps=...).")
+        return Video(source, fps=1.0)
+    return _checked_source(source, "video", "a path, bytes, a binary file, an array or Video")
+
+
+def _as_audio(source: Any) -> Any:
+    if source is None or isinstance(source, Audio):
+        return source
+    if isinstance(source, tuple) and len(source) == 2:
+        array, rate = source
+        if np.ndim(rate) > 0 and isinstance(array, numbers.Number):
+            raise InputTypeError("Sound is (array, rate), got (rate, array): swap the two.")
+        return Audio(array, rate=rate)
+    if isinstance(source, np.ndarray) or is_tensor(source):
+        raise InputTypeError(
+            "A sound array needs its rate: give (array, rate) or Audio(array, rate=...)."
+        )
+    return _checked_source(source, "audio", "a path, bytes, a binary file, (array, rate) or Audio")
+
+
+def _checked_source(source: Any, name: str, kinds: str) -> Any:
+    if isinstance(source, ENCODED) or hasattr(source, "read"):
+        return source
+    hint = " Several of them are given as a list." if hasattr(source, "__iter__") else ""
+    raise MediaTypeError(f"{name} is {kinds}, got {type(source).__name__}.{hint}")
+
+
+def _clean(column: Iterable[Any]) -> list[Any]:
+    return [None if _is_missing(value) else value for value in column]
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, (float, np.floating)):
+        return bool(np.isnan(value))
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
+def _is_frame(value: Any) -> bool:
+    return hasattr(value, "columns") and hasattr(value, "iloc")
+
+
+def _is_frame_row(value: Any) -> bool:
+    """Tell whether a pandas Series is a row with clip's keys rather than a column."""
+    if not (hasattr(value, "to_dict") and hasattr(value, "iloc")) or _is_frame(value):
+        return False
+    return any(isinstance(key, str) and key in MODALITY_KEYS for key in value.index)
+
+
+def _is_dataset(value: Any) -> bool:
+    return hasattr(value, "column_names") and hasattr(value, "__getitem__")

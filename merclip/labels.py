@@ -1,0 +1,286 @@
+"""Labels: names that users see, and descriptions that the encoder reads."""
+
+from __future__ import annotations
+
+import numbers
+import string
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from merclip.errors import InputTypeError, LabelError
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A set of labels in the user's order.
+
+    Build it with `LabelSet.of`, which takes what `EmotionClassifier` takes.
+
+    Parameters
+    ----------
+    names : tuple of str, or of int
+        What predictions are called.
+    descriptions : tuple of tuple of str
+        For each name the texts that are encoded and averaged.
+
+    Examples
+    --------
+    >>> from merclip import LabelSet
+    >>> labels = LabelSet.of({"joy": "a state of delight", "anger": ["rage", "fury"]})
+    >>> labels.names
+    ('joy', 'anger')
+    >>> labels.classes.tolist()
+    ['anger', 'joy']
+    """
+
+    names: tuple[Any, ...]
+    descriptions: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, labels: Any) -> LabelSet:
+        """Build from a sequence of strings or a mapping to description(s).
+
+        Raises
+        ------
+        InputTypeError
+            A lone string, or something that is neither sequence nor mapping.
+        LabelError
+            No label, an empty one, or two that differ in case or spaces alone.
+        """
+        if isinstance(labels, LabelSet):
+            return labels
+        if isinstance(labels, (str, bytes)):
+            raise InputTypeError(
+                f"labels={labels!r} is a single string, which is a sequence of letters; "
+                "give a list, such as ['happy', 'sad']."
+            )
+        if isinstance(labels, Mapping):
+            names = tuple(_name(name) for name in labels)
+            descriptions = tuple(_descriptions(n, v) for n, v in labels.items())
+        elif _is_collection(labels):
+            ordered = sorted(labels, key=str) if isinstance(labels, (set, frozenset)) else labels
+            names = tuple(_name(name) for name in ordered)
+            descriptions = tuple(_descriptions(name, name) for name in names)
+        else:
+            raise InputTypeError(
+                "labels is a list of strings or a mapping from name to description(s), "
+                f"got {type(labels).__name__}."
+            )
+        _check_names(names)
+        return cls(names, descriptions)
+
+    @property
+    def classes(self) -> np.ndarray[Any, Any]:
+        """Names in sorted order: the columns of every array."""
+        return np.array(sorted(self.names))
+
+    def in_class_order(self) -> list[tuple[str, ...]]:
+        """Return the descriptions in the order of `classes`."""
+        known = dict(zip(self.names, self.descriptions, strict=True))
+        return [known[name] for name in sorted(self.names)]
+
+    def texts(self, prompts: Sequence[str]) -> list[list[str]]:
+        """Return, in the order of `classes`, each description in each prompt."""
+        return [
+            [prompt.format(text) for text in described for prompt in prompts]
+            for described in self.in_class_order()
+        ]
+
+    def to_dict(self) -> dict[str, list[str]]:
+        """Return a mapping from name to descriptions, in the user's order."""
+        return {
+            name: list(texts) for name, texts in zip(self.names, self.descriptions, strict=True)
+        }
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def prompt_list(prompt: str | Iterable[str]) -> list[str]:
+    """Return prompts as a list, each with exactly one ``{}``.
+
+    Raises
+    ------
+    LabelError
+        A prompt without ``{}``, with several, or with a named field.
+    """
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    for text in prompts:
+        try:
+            names = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+        except (ValueError, TypeError):
+            names = ["broken"]
+        if names != [""]:
+            raise LabelError(f"A prompt has one '{{}}' where the label goes, got {text!r}.")
+    if not prompts:
+        raise LabelError("prompt is an empty list; give at least '{}'.")
+    return prompts
+
+
+def names_in(y: Any, multi_label: bool) -> list[Any]:
+    """Return the labels that occur in `y`, sorted.
+
+    Raises
+    ------
+    LabelError
+        A matrix, whose columns have no names, or a missing label.
+    """
+    if multi_label and _is_table(y):
+        return sorted(y.columns)
+    if multi_label and _is_matrix(y):
+        raise LabelError("An indicator matrix does not name its columns; set labels=.")
+    values = [name for names in _sets(y) for name in names] if multi_label else _values(y)
+    for name in values:
+        if not isinstance(name, (str, numbers.Number)) or name != name:
+            raise LabelError(f"y has {name!r}, which is no label; leave such clips out.")
+    try:
+        return sorted(set(values))
+    except TypeError:
+        raise LabelError("y mixes strings and numbers; give one kind.") from None
+
+
+def encode_targets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Turn one label for each clip into positions in `classes`.
+
+    Parameters
+    ----------
+    y : sequence of labels, of length n
+    classes : ndarray of shape (k,)
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+
+    Raises
+    ------
+    LabelError
+        A label that is not in `classes`.
+    """
+    position = {name: i for i, name in enumerate(classes.tolist())}
+    values = _values(y)
+    unknown = sorted({repr(value) for value in values if not _in(value, position)})
+    if unknown:
+        raise LabelError(_unknown_message(unknown, values, classes))
+    return np.array([position[value] for value in values], dtype=np.int64)
+
+
+def encode_label_sets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Turn several labels for each clip into an indicator matrix.
+
+    Parameters
+    ----------
+    y : sequence of label collections, or indicator matrix of shape (n, k)
+        Columns of a matrix follow `classes`; those of a DataFrame have names.
+    classes : ndarray of shape (k,)
+
+    Returns
+    -------
+    ndarray of shape (n, k), float32
+    """
+    if _is_table(y):
+        if sorted(map(str, y.columns)) != sorted(map(str, classes.tolist())):
+            raise LabelError(
+                f"The columns of y are {list(y.columns)}, but the labels are {classes.tolist()}."
+            )
+        y = y[classes.tolist()].to_numpy()
+    if _is_matrix(y):
+        if y.shape[1] != len(classes) or not np.isin(y, (0, 1)).all():
+            raise LabelError(
+                f"An indicator matrix has {len(classes)} columns of 0 and 1, in the order of "
+                f"classes_; got shape {y.shape}."
+            )
+        return np.asarray(y, dtype=np.float32)
+    matrix = np.zeros((len(y), len(classes)), dtype=np.float32)
+    for row, names in enumerate(_sets(y)):
+        matrix[row, encode_targets(names, classes)] = 1
+    return matrix
+
+
+def _values(y: Any) -> list[Any]:
+    if getattr(y, "ndim", 1) != 1:
+        raise LabelError(f"y has one label for each clip, got an array of shape {tuple(y.shape)}.")
+    return [_plain(value) for value in y]
+
+
+def _sets(y: Any) -> list[list[Any]]:
+    sets = []
+    for row, names in enumerate(y):
+        if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+            raise LabelError(
+                f"With multi_label=True each y is a list of labels; row {row} is {names!r}."
+            )
+        sets.append([_plain(name) for name in names])
+    return sets
+
+
+def _is_table(y: Any) -> bool:
+    return hasattr(y, "columns") and hasattr(y, "to_numpy")
+
+
+def _is_matrix(y: Any) -> bool:
+    return isinstance(y, np.ndarray) and y.ndim == 2 and y.dtype.kind in "biuf"
+
+
+def _is_collection(labels: Any) -> bool:
+    # An iterator would be empty at its second use.
+    one_use = isinstance(labels, Iterator)
+    return isinstance(labels, Iterable) and not one_use and getattr(labels, "ndim", 1) == 1
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy or torch scalar as a built-in one."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+
+
+def _name(name: Any) -> Any:
+    name = _plain(name)
+    if isinstance(name, bool) or not isinstance(name, (str, numbers.Integral)):
+        raise InputTypeError(f"A label is a string, got {name!r} of {type(name).__name__}.")
+    return name
+
+
+def _descriptions(name: Any, value: Any) -> tuple[str, ...]:
+    if isinstance(value, numbers.Integral):
+        raise LabelError(
+            f"The label {name!r} has no words to encode; give names, or a mapping such as "
+            f"{{{name!r}: 'happy'}}."
+        )
+    texts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    if not texts or any(not isinstance(text, str) or not text.strip() for text in texts):
+        raise LabelError(f"The label {name!r} needs a description that is not empty.")
+    return texts
+
+
+def _check_names(names: tuple[Any, ...]) -> None:
+    if not names:
+        raise LabelError("labels is empty; give at least two.")
+    if len({type(name) for name in names}) > 1:
+        raise LabelError("Label names are all strings or all integers.")
+    seen: dict[str, Any] = {}
+    for name in names:
+        if isinstance(name, str) and not name.strip():
+            raise LabelError("A label is an empty string.")
+        key = unicodedata.normalize("NFKC", str(name)).strip().casefold()
+        if key in seen:
+            raise LabelError(f"The labels {seen[key]!r} and {name!r} are the same.")
+        seen[key] = name
+
+
+def _in(value: Any, position: Mapping[Any, int]) -> bool:
+    try:
+        return value in position
+    except TypeError:
+        return False
+
+
+def _unknown_message(unknown: list[str], values: list[Any], classes: np.ndarray[Any, Any]) -> str:
+    listed = ", ".join(unknown[:10])
+    message = f"y has labels that are not among {classes.tolist()}: {listed}."
+    numbers_given = all(isinstance(value, numbers.Number) for value in values)
+    if numbers_given and classes.dtype.kind in "US":
+        message += " Give names, or labels with the same integers."
+    return message

@@ -1,0 +1,266 @@
+"""Frames of a video file: exact by their times, decoding no more than needed."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.video.frame import PictureType
+
+from merclip.media._choose import Positions, choose_frames
+from merclip.media._pixels import to_rgb
+from merclip.media._scan import (
+    Times,
+    Track,
+    UnexpectedFrame,
+    check_size,
+    frames_of,
+    packets_of,
+)
+from merclip.media._source import MAX_PIXELS, Source
+from merclip.types import ByteArray
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+_SMALLEST_SKIP = 12
+"""Frames; below this, decoding on is cheaper than a seek, which empties the decoder."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Chosen frames, their times, and the length of the span that they stand for."""
+
+    frames: ByteArray
+    times: Times
+    seconds: float
+
+
+def read_frames(
+    source: Source, track: Track, *, start: float, end: float, n_frames: int
+) -> Pictures | None:
+    """Return the frames of [start, end), or None if nothing is shown there."""
+    span = _Span(start, end, n_frames)
+    order = _promised_order(track)
+    if order is not None:
+        try:
+            return _read_promised(source, track, order, span)
+        except UnexpectedFrame:
+            pass
+    return _read_everything(source, track, span)
+
+
+@dataclass(frozen=True)
+class _Span:
+    start: float
+    end: float
+    n_frames: int
+
+    def choose(self, times: Times, last_end: float) -> Positions:
+        return choose_frames(
+            times, last_end, start=self.start, end=self.end, n_frames=self.n_frames
+        )
+
+    def seconds(self, times: Times, last_end: float) -> float:
+        return min(self.end, last_end) - max(self.start, float(times[0]))
+
+
+def _promised_order(track: Track) -> list[int] | None:
+    """Return the times of all frames in ticks, ascending; None if packets leave doubt."""
+    pts = [stamp for stamp in track.pts if stamp is not None]
+    if not pts or len(pts) < len(track.pts) or len(set(pts)) < len(pts):
+        return None
+    # Frames before the first key frame may lack what they refer to.
+    if not track.keys[0] or min(pts) < pts[0]:
+        return None
+    return sorted(pts)
+
+
+def _read_promised(source: Source, track: Track, order: list[int], span: _Span) -> Pictures | None:
+    times, last_end = track.times(order), _last_end(track, order)
+    positions = span.choose(times, last_end)
+    if len(positions) == 0:
+        return None
+    with source.container() as container:
+        reader = _Reader(container, track, order, source.name)
+        frames: list[ByteArray] = []
+        for index, position in enumerate(positions):
+            if index and position == positions[index - 1]:
+                frames.append(frames[-1])
+                continue
+            shape = frames[0].shape if frames else None
+            frames.append(to_rgb(reader.frame_at(int(position)), shape))
+    return Pictures(np.stack(frames), times[positions], span.seconds(times, last_end))
+
+
+def _last_end(track: Track, stamps: list[int]) -> float:
+    last = stamps[-1]
+    duration = next((d for p, d in zip(track.pts, track.durations, strict=True) if p == last), 0)
+    if duration > 0:
+        return float(track.times(last + duration))
+    interval = track.seconds(last - stamps[-2]) if len(stamps) > 1 else track.interval
+    return float(track.times(last)) + (interval if interval > 0 else track.interval)
+
+
+class _Reader:
+    """Goes forward through a video, frame by frame or by key frames.
+
+    Every frame that comes out must be the one that the packets promised, else
+    `UnexpectedFrame` is raised: after a seek nothing but its time tells which
+    frame it is.
+    """
+
+    def __init__(
+        self, container: InputContainer, track: Track, order: list[int], name: str
+    ) -> None:
+        self._container = container
+        self._stream = _video_stream(container, track)
+        self._track = track
+        self._name = name
+        self._order = order
+        self._position_of = {stamp: position for position, stamp in enumerate(order)}
+        self._decoding_index = {stamp: i for i, stamp in enumerate(track.pts)}
+        self._keys = sorted(
+            self._position_of[stamp]
+            for stamp, is_key in zip(track.pts, track.keys, strict=True)
+            if is_key and stamp is not None
+        )
+        self._position = -1
+        self._frames = decoded(packets_of(container, self._stream), track, name)
+
+    def frame_at(self, position: int) -> Any:
+        """Return the frame at a position beyond the present one."""
+        key = self._keys[bisect_right(self._keys, position) - 1]
+        if key > self._position + _SMALLEST_SKIP:
+            return self._frame_after_seek(key, position)
+        return self._advance(position)
+
+    def _advance(self, position: int) -> Any:
+        for frame in self._frames:
+            self._position += 1
+            if frame.pts != self._order[self._position]:
+                raise UnexpectedFrame
+            if self._position == position:
+                return frame
+        raise UnexpectedFrame
+
+    def _frame_after_seek(self, key: int, position: int) -> Any:
+        packets = self._packets_from(self._order[key])
+        self._frames = decoded(packets, self._track, self._name)
+        for frame in self._frames:
+            found = self._position_of.get(frame.pts, -1)
+            # What is shown before the key frame may be broken (an open GOP).
+            if found < key:
+                continue
+            if found > key or not frame.key_frame or frame.pict_type != PictureType.I:
+                raise UnexpectedFrame
+            self._position = key
+            return frame if key == position else self._advance(position)
+        raise UnexpectedFrame
+
+    def _packets_from(self, stamp: int) -> Iterator[Any]:
+        """Seek, and return the packets from the one with this time on."""
+        index = self._decoding_index[stamp]
+        for target in self._seek_targets(stamp, self._track.dts[index]):
+            self._frames.close()
+            try:
+                self._container.seek(target, stream=self._stream)
+            except av.FFmpegError:
+                break
+            packets = packets_of(self._container, self._stream)
+            for packet in packets:
+                if packet.pts == stamp:
+                    return _chain(packet, packets)
+                if self._decoding_index.get(packet.pts, -1) > index:
+                    break
+        raise UnexpectedFrame
+
+    def _seek_targets(self, pts: int, dts: int | None) -> list[int]:
+        """Return times to seek to: formats differ in whether they go by pts or dts."""
+        first = dts if dts is not None else pts
+        earlier = first - round(2 / self._track.time_base)
+        return list(dict.fromkeys([pts, first, earlier]))
+
+
+def _video_stream(container: InputContainer, track: Track) -> Any:
+    stream: Any = container.streams[track.index]
+    stream.thread_type = "AUTO"
+    # The size in the header was looked at; a later one must not be allocated.
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    return stream
+
+
+def _chain(packet: Any, packets: Iterator[Any]) -> Iterator[Any]:
+    yield packet
+    yield from packets
+
+
+def decoded(packets: Iterator[Any], track: Track, name: str) -> Any:
+    """Yield the frames of a video stream, of sane size only."""
+    for frame in frames_of(packets, track):
+        check_size(frame, name)
+        yield frame
+
+
+def _read_everything(source: Source, track: Track, span: _Span) -> Pictures | None:
+    """Choose among the frames that do come out of the decoder, in two passes."""
+    # Frames come out in the order in which they are shown. Where their times do
+    # not ascend (AVI tells the order of decoding), the times are what is wrong.
+    times = np.sort(_decoded_times(source, track))
+    if len(times) == 0:
+        return None
+    last_end = float(times[-1]) + _last_interval(track, times)
+    positions = span.choose(times, last_end)
+    found = _nth_frames(source, track, {int(position) for position in positions})
+    kept = [int(position) for position in positions if int(position) in found]
+    if not kept:
+        return None
+    frames = np.stack([found[position] for position in kept])
+    return Pictures(frames, times[kept], span.seconds(times, last_end))
+
+
+def _decoded_times(source: Source, track: Track) -> Times:
+    """Return the times of all frames in the order in which they come out."""
+    times: list[float] = []
+    with source.container() as container:
+        packets = packets_of(container, _video_stream(container, track))
+        for frame in decoded(packets, track, source.name):
+            stamp = frame.pts if frame.pts is not None else frame.dts
+            if stamp is not None:
+                times.append(float(track.times(stamp)))
+            else:
+                times.append(times[-1] + track.interval if times else 0.0)
+    return np.asarray(times, np.float64)
+
+
+def _last_interval(track: Track, times: Times) -> float:
+    ends = {
+        float(track.times(stamp)): track.seconds(duration)
+        for stamp, duration in zip(track.pts, track.durations, strict=True)
+        if stamp is not None
+    }
+    known = ends.get(float(times[-1]), 0.0)
+    if known > 0:
+        return known
+    before = float(times[-1] - times[-2]) if len(times) > 1 else 0.0
+    return before if before > 0 else track.interval
+
+
+def _nth_frames(source: Source, track: Track, wanted: set[int]) -> dict[int, ByteArray]:
+    found: dict[int, ByteArray] = {}
+    if not wanted:
+        return found
+    with source.container() as container:
+        packets = packets_of(container, _video_stream(container, track))
+        shape: tuple[int, ...] | None = None
+        for index, frame in enumerate(decoded(packets, track, source.name)):
+            if index in wanted:
+                found[index] = to_rgb(frame, shape)
+                shape = shape or found[index].shape
+            if len(found) == len(wanted):
+                break
+    return found

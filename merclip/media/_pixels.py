@@ -1,0 +1,56 @@
+"""One decoded frame as an upright RGB picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from merclip.types import ByteArray
+
+_TURNS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
+"""The display matrix for quarter turns against the clock."""
+
+
+def to_rgb(frame: Any, shape: tuple[int, ...] | None = None) -> ByteArray:
+    """Return a frame as upright RGB of shape (H, W, 3), scaled to `shape` if given."""
+    turn = _display_matrix(frame)
+    size = {} if shape is None else _size_before_turning(shape, turn)
+    picture = frame.to_ndarray(format="rgb24", **size)
+    return np.ascontiguousarray(_turn(picture, turn))
+
+
+def _size_before_turning(shape: tuple[int, ...], turn: tuple[int, int, int, int]) -> dict[str, int]:
+    height, width = shape[:2]
+    if _swaps_axes(turn):
+        height, width = width, height
+    return {"height": height, "width": width}
+
+
+def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
+    """Return (a, b, c, d): a pixel (x, y) is shown at (ax + cy, bx + dy)."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV does not know FFmpeg's newest kinds of side data, such as EXIF.
+        return _TURNS[round(frame.rotation / 90) % 4]
+    if data is None or len(bytes(data)) < 36:
+        return _TURNS[0]
+    matrix = np.frombuffer(bytes(data), np.int32)
+    return (int(matrix[0]), int(matrix[1]), int(matrix[3]), int(matrix[4]))
+
+
+def _swaps_axes(turn: tuple[int, int, int, int]) -> bool:
+    a, b, _, _ = turn
+    return abs(b) > abs(a)
+
+
+def _turn(picture: ByteArray, turn: tuple[int, int, int, int]) -> ByteArray:
+    # `frame.rotation` tells the angle only; the matrix also tells mirror images.
+    a, b, c, d = turn
+    if _swaps_axes(turn):
+        picture = picture.transpose(1, 0, 2)
+        across, down = c, b
+    else:
+        across, down = a, d
+    return picture[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]

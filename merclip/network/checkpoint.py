@@ -1,0 +1,288 @@
+"""A checkpoint directory: ``config.json``, ``model.safetensors``, ``README.md``."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from merclip._version import __version__
+from merclip.errors import CheckpointError, CheckpointWarning
+from merclip.network.backbone import Towers, build_towers
+from merclip.network.config import NetworkConfig
+from merclip.network.model import MERCLIP
+from merclip.preprocess.config import PreprocessConfig
+from merclip.preprocess.features import ClipFeatures, pad_features
+from merclip.preprocess.sample import Sample
+from merclip.preprocess.text import tokenize
+
+FORMAT_VERSION = 1
+CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+REFERENCE_TOLERANCE = 1e-2
+
+
+@dataclass
+class Checkpoint:
+    """A network with all that is needed to use it.
+
+    Parameters
+    ----------
+    network : MERCLIP
+    preprocess : PreprocessConfig
+    classifier : dict
+        Built-in types: labels, prompts, thresholds, calibration.
+    backbone : dict or None
+        Where CLIP's weights lie on the Hub (repo, revision, file), so that the
+        frozen towers need not be stored again; None to store them.
+    encoders_trained : bool
+        Whether the three encoders differ from the backbone's towers.
+    """
+
+    network: MERCLIP
+    preprocess: PreprocessConfig
+    classifier: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, str] | None = None
+    encoders_trained: bool = False
+
+
+FetchBackbone = Callable[[dict[str, str]], Path]
+
+
+def save_checkpoint(
+    checkpoint: Checkpoint,
+    directory: Path,
+    card: str,
+    *,
+    bundle_backbone: bool = False,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a checkpoint.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    directory : Path
+        Made if it does not exist.
+    card : str
+        Text of the model card.
+    bundle_backbone : bool
+        Store the frozen towers too, for use without a network.
+    dtype : torch.dtype, optional
+        Round floating-point weights to this type, in the network as well.
+    """
+    from safetensors.torch import save_file
+
+    network = checkpoint.network
+    if dtype is not None:
+        _round(network, dtype)
+    tensors = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None).contiguous()
+        for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items()
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
+    config = _config_of(checkpoint, None if bundle_backbone else checkpoint.backbone)
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+    (directory / CARD_FILE).write_text(card, encoding="utf-8")
+
+
+def load_checkpoint(
+    directory: Path,
+    *,
+    fetch_backbone: FetchBackbone | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> Checkpoint:
+    """Read a checkpoint, strictly.
+
+    Parameters
+    ----------
+    directory : Path
+    fetch_backbone : callable, optional
+        Turns the stored place of CLIP's weights into a local file.
+    overrides : dict, optional
+        Values of `NetworkConfig` to replace. They may not change a tensor.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing or broken, the format is newer than this merclip, or
+        tensors are missing, unexpected or of another shape.
+
+    Warns
+    -----
+    CheckpointWarning
+        The network does not reproduce the reference logits stored with it.
+    """
+    config = _read_config(directory)
+    try:
+        network_config = NetworkConfig.from_dict(config["network"])
+        preprocess = PreprocessConfig.from_dict(config["preprocess"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
+    network_config = network_config.with_overrides(overrides or {})
+    backbone = config.get("backbone")
+    network = MERCLIP(
+        network_config,
+        _towers(network_config, backbone, fetch_backbone),
+        fusion_trained=bool(config.get("fusion_trained", True)),
+    )
+    checkpoint = Checkpoint(
+        network,
+        preprocess,
+        dict(config.get("classifier", {})),
+        backbone,
+        bool(config.get("encoders_trained", False)),
+    )
+    _load_tensors(_stored_tensors(checkpoint, bundle_backbone=False), directory / WEIGHTS_FILE)
+    network.eval()
+    if not overrides:
+        _check_reference(checkpoint, config.get("reference"), directory)
+    return checkpoint
+
+
+def reference_logits(network: MERCLIP, preprocess: PreprocessConfig) -> list[float]:
+    """Return the network's logits for a fixed input that needs no file."""
+    size = network.config.image_size
+    ramp = torch.arange(2 * 3 * size * size) * 7 % 256
+    wave = torch.sin(torch.arange(size * size) * 0.05).view(1, size, size)
+    sample = Sample(
+        tokens=tokenize("I can't believe you did that!", network.config.context_length).ids,
+        frames=ramp.to(torch.uint8).view(2, 3, size, size),
+        segments=wave,
+    )
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        (sequences,) = network.encode([sample], preprocess.vision)
+        fused = network.fuse(pad_features([ClipFeatures(sequences)], network.device))
+        labels = None
+        if network.config.use_label_encoder:
+            labels = network.encode_labels([tokenize(word).ids for word in ("happy", "angry")])
+        logits: list[float] = network.logits(fused, labels, multi_label=False)[0].tolist()
+    network.train(was_training)
+    return logits
+
+
+def unique_tensors(network: MERCLIP) -> dict[str, Tensor]:
+    """Return the network's tensors, each shared one once."""
+    seen: set[tuple[int, torch.Size]] = set()
+    unique = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        key = (tensor.data_ptr(), tensor.shape)
+        if key not in seen or tensor.numel() == 0:
+            unique[name] = tensor
+        seen.add(key)
+    return unique
+
+
+def _stored_tensors(checkpoint: Checkpoint, bundle_backbone: bool) -> dict[str, Tensor]:
+    tensors = unique_tensors(checkpoint.network)
+    if bundle_backbone or checkpoint.backbone is None:
+        return tensors
+    frozen = ("label_encoder.",) if checkpoint.encoders_trained else ("label_encoder.", "encoders.")
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(frozen)}
+
+
+def _config_of(checkpoint: Checkpoint, backbone: dict[str, str] | None) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "merclip_version": __version__,
+        "network": checkpoint.network.config.to_dict(),
+        "preprocess": checkpoint.preprocess.to_dict(),
+        "fusion_trained": checkpoint.network.fusion_trained,
+        "encoders_trained": checkpoint.encoders_trained,
+        "backbone": backbone,
+        "classifier": checkpoint.classifier,
+        "reference": reference_logits(checkpoint.network, checkpoint.preprocess),
+    }
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
+    path = directory / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{directory} holds no {CONFIG_FILE}.") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
+        raise CheckpointError(f"{path} is not a merclip configuration.")
+    version = config["format_version"]
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format {version}, which needs merclip >= "
+            f"{config.get('merclip_version')}; this is {__version__}."
+        )
+    return config
+
+
+def _towers(
+    config: NetworkConfig, backbone: dict[str, str] | None, fetch: FetchBackbone | None
+) -> Towers:
+    if backbone is None:
+        return build_towers(config.backbone)
+    if fetch is None:
+        raise CheckpointError("This checkpoint needs CLIP weights that are stored elsewhere.")
+    return build_towers(config.backbone, fetch(backbone))
+
+
+def _load_tensors(expected: dict[str, Tensor], path: Path) -> None:
+    found = _read_tensors(path)
+    wrong = {
+        "missing": sorted(set(expected) - set(found)),
+        "unexpected": sorted(set(found) - set(expected)),
+        "of another shape": sorted(
+            f"{name} {tuple(found[name].shape)} for {tuple(tensor.shape)}"
+            for name, tensor in expected.items()
+            if name in found and found[name].shape != tensor.shape
+        ),
+    }
+    if any(wrong.values()):
+        listed = "; ".join(f"{kind}: {names}" for kind, names in wrong.items() if names)
+        raise CheckpointError(f"The weights in {path} do not fit their config. {listed}")
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(found[name])
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} holds no {path.name}.") from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _check_reference(checkpoint: Checkpoint, stored: Any, directory: Path) -> None:
+    if not stored:
+        return
+    now = torch.tensor(reference_logits(checkpoint.network, checkpoint.preprocess))
+    try:
+        difference = float((now - torch.tensor(stored)).abs().max())
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
+    if not difference <= REFERENCE_TOLERANCE * max(1.0, float(now.abs().max())):
+        warnings.warn(
+            f"{directory} gives reference logits that differ by {difference:.3g} from those stored "
+            "with it; its config and weights may not belong together.",
+            CheckpointWarning,
+            stacklevel=2,
+        )
+
+
+def _round(network: MERCLIP, dtype: torch.dtype) -> None:
+    with torch.no_grad():
+        for tensor in unique_tensors(network).values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.to(dtype))

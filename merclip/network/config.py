@@ -1,0 +1,148 @@
+"""What a network is: every switch that the paper's tables vary, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from merclip.errors import InputError
+from merclip.preprocess.config import from_mapping
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The cross-modal decoder (CMD).
+
+    The paper gives three hidden layers, width 512 and 8 heads; the block
+    itself (pre-norm cross-attention and feed-forward, both residual) is ours.
+
+    Parameters
+    ----------
+    depth : int
+        Layers for each modality; the paper's "three hidden layers" are one
+        layer for each of three modalities.
+    heads : int
+    mlp_ratio : float
+    dropout : float
+    include_global : bool
+        Append each modality's global embedding to its keys.
+    """
+
+    depth: int = 1
+    heads: int = 8
+    mlp_ratio: float = 4.0
+    dropout: float = 0.1
+    include_global: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The whole MER-CLIP.
+
+    Parameters
+    ----------
+    backbone : dict
+        CLIP's architecture as in an open_clip JSON file: ``embed_dim``,
+        ``vision_cfg``, ``text_cfg`` and optionally ``quick_gelu``.
+    fusion : str
+        Modalities in the order in which they are fused, a sequence of distinct
+        letters of "L" (language), "V" (vision) and "A" (audio).
+    use_decoder : bool
+        False is the paper's "w/o CMD": global embeddings are concatenated and
+        mapped by one linear layer.
+    use_label_encoder : bool
+        False is the paper's "w/o LE": a linear layer over a fixed label set.
+    query : str or None
+        The word of the emotion query; None for learnable contexts alone.
+    n_query_contexts, n_label_contexts : int
+        Learnable context vectors before the query word and before labels.
+    share_contexts : bool
+        One set of contexts for both.
+    all_query_tokens : bool
+        Start the decoder from all tokens of the query, not its end token alone.
+    share_token_table : bool
+        The language encoder uses the label encoder's frozen token table, which
+        halves the size of a small model.
+    max_frames, max_segments : int
+        Length of the temporal embeddings.
+    decoder : DecoderConfig
+    n_classes : int
+        Outputs of the linear layer when there is no label encoder.
+    """
+
+    backbone: dict[str, Any]
+    fusion: str = "LVA"
+    use_decoder: bool = True
+    use_label_encoder: bool = True
+    query: str | None = "Emotion"
+    n_query_contexts: int = 8
+    n_label_contexts: int = 8
+    share_contexts: bool = False
+    all_query_tokens: bool = False
+    share_token_table: bool = False
+    max_frames: int = 12
+    max_segments: int = 12
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    n_classes: int = 0
+
+    def __post_init__(self) -> None:
+        letters = set(self.fusion)
+        if not self.fusion or len(letters) < len(self.fusion) or letters - set("LVA"):
+            raise InputError(
+                "fusion is an order of distinct letters of 'L', 'V' and 'A', such as 'LVA', "
+                f"got {self.fusion!r}."
+            )
+        if self.query is None and self.n_query_contexts == 0 and self.use_decoder:
+            raise InputError("The emotion query needs a word, contexts, or both.")
+        if self.share_contexts and self.n_query_contexts != self.n_label_contexts:
+            raise InputError("Shared contexts need n_query_contexts == n_label_contexts.")
+
+    @property
+    def width(self) -> int:
+        """Dimensions of the shared embedding space."""
+        return int(self.backbone["embed_dim"])
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the image tower's input."""
+        size = self.backbone["vision_cfg"].get("image_size", 224)
+        return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the text tower takes, contexts included."""
+        return int(self.backbone["text_cfg"].get("context_length", 77))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested built-in types, as stored in ``config.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
+        """Build from nested built-in types; unknown keys are an error."""
+        nested = dict(values)
+        nested["decoder"] = from_mapping(DecoderConfig, nested.get("decoder", {}))
+        return from_mapping(cls, nested)
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> NetworkConfig:
+        """Return a copy with some values replaced.
+
+        `decoder` may be a mapping of the values to replace within it.
+
+        Raises
+        ------
+        InputError
+            An unknown key, or a value that is not allowed.
+        """
+        values = self.to_dict()
+        decoder = {**values["decoder"], **_as_dict(overrides.get("decoder", {}))}
+        return NetworkConfig.from_dict({**values, **overrides, "decoder": decoder})
+
+    def with_classes(self, n_classes: int) -> NetworkConfig:
+        """Return a copy for a label set of another size."""
+        return replace(self, n_classes=n_classes)
+
+
+def _as_dict(value: Mapping[str, Any] | DecoderConfig) -> dict[str, Any]:
+    return asdict(value) if isinstance(value, DecoderConfig) else dict(value)

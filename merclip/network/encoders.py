@@ -1,0 +1,109 @@
+"""The three encoders of CLIP's architecture, and prompts with learnable contexts."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from merclip.preprocess.text import pad_tokens
+
+CHUNK = 24
+"""Pictures in one pass of a tower: more is no faster on a CPU and needs more memory."""
+
+
+class ContextPrompt(nn.Module):
+    """Learnable context vectors that stand before a text's own tokens.
+
+    As in CoOp: normal with deviation 0.02, one set for all texts, which keeps
+    labels open.
+    """
+
+    def __init__(self, n_contexts: int, width: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(n_contexts, width) * 0.02)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+class TextEncoder(nn.Module):
+    """CLIP's text tower, read at every token.
+
+    Parameters
+    ----------
+    tower : nn.Module
+        An ``open_clip`` ``TextTransformer``.
+    """
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(
+        self, sequences: list[Tensor], contexts: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode token sequences of several lengths.
+
+        Parameters
+        ----------
+        sequences : list of Tensor of shape (n_tokens,), int64
+            With start and end tokens, unpadded.
+        contexts : Tensor of shape (n_contexts, width), optional
+            Vectors to put between the start token and the text.
+
+        Returns
+        -------
+        embeddings : Tensor of shape (n, longest, D)
+            After the final norm and the projection, at every position.
+        lengths : Tensor of shape (n,), int64
+            Valid positions; the end token is the last of them. Causal
+            attention makes them independent of the padding behind.
+        """
+        tower: Any = self.tower
+        ids, lengths = pad_tokens(sequences)
+        states = tower.token_embedding(ids.to(tower.positional_embedding.device))
+        if contexts is not None and len(contexts):
+            shared = contexts.to(states.dtype).expand(len(states), -1, -1)
+            states = torch.cat([states[:, :1], shared, states[:, 1:]], dim=1)
+            lengths = lengths + len(contexts)
+        length = states.shape[1]
+        states = states + tower.positional_embedding[:length]
+        states = tower.transformer(states, attn_mask=tower.attn_mask[:length, :length])
+        return self._project(tower.ln_final(states)), lengths
+
+    def _project(self, states: Tensor) -> Tensor:
+        projection: Any = self.tower.text_projection
+        if isinstance(projection, nn.Linear):
+            return cast(Tensor, projection(states))
+        return cast(Tensor, states @ projection)
+
+
+class ImageEncoder(nn.Module):
+    """CLIP's image tower over frames, or over spectrograms of sound.
+
+    Parameters
+    ----------
+    tower : nn.Module
+        An ``open_clip`` image tower; the audio encoder starts from the same
+        weights as the vision encoder.
+    """
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Encode pictures of shape (n, 3, S, S) to embeddings of shape (n, D)."""
+        # Batch statistics must see the whole batch, so chunks are for inference.
+        if torch.is_grad_enabled() or len(pictures) <= CHUNK:
+            embeddings: Tensor = self.tower(pictures)
+            return embeddings
+        return torch.cat([self.tower(chunk) for chunk in torch.split(pictures, CHUNK)])
+
+
+def last_positions(embeddings: Tensor, lengths: Tensor) -> Tensor:
+    """Return the end token's embedding of each sequence: shape (n, D)."""
+    rows = torch.arange(len(embeddings), device=embeddings.device)
+    return embeddings[rows, lengths.to(embeddings.device) - 1]

@@ -1,0 +1,290 @@
+"""The whole MER-CLIP: encoders, decoder, label encoder and prediction."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from merclip.errors import InputError, LabelError
+from merclip.network.backbone import Towers
+from merclip.network.config import NetworkConfig
+from merclip.network.decoder import CrossModalDecoder
+from merclip.network.encoders import ContextPrompt, ImageEncoder, TextEncoder, last_positions
+from merclip.preprocess.config import VisionConfig
+from merclip.preprocess.features import FeatureBatch
+from merclip.preprocess.sample import Sample
+from merclip.preprocess.text import tokenize
+from merclip.preprocess.vision import normalize_frames
+
+MAX_SCALE = 100.0
+SIGMOID_SCALE = 10.0
+
+
+class LogitScales(nn.Module):
+    """What turns cosines into logits.
+
+    One-of-n: ``scale * cosine``, from CLIP's learned scale, at most 100.
+    Multi-label: ``scale * cosine + bias`` from a small scale; at CLIP's scale a
+    sigmoid would start saturated for every label.
+    """
+
+    def __init__(self, clip_scale: float) -> None:
+        super().__init__()
+        self.softmax = nn.Parameter(torch.tensor(math.log(min(clip_scale, MAX_SCALE))))
+        self.sigmoid = nn.Parameter(torch.tensor(math.log(SIGMOID_SCALE)))
+        self.sigmoid_bias = nn.Parameter(torch.tensor(-SIGMOID_SCALE / 2))
+
+    def forward(self, cosines: Tensor, multi_label: bool) -> Tensor:
+        """Scale cosines of shape (B, C) to logits in float32."""
+        cosines = cosines.float()
+        if multi_label:
+            return cosines * self._factor(self.sigmoid) + self.sigmoid_bias
+        return cosines * self._factor(self.softmax)
+
+    @staticmethod
+    def _factor(log_scale: Tensor) -> Tensor:
+        return log_scale.clamp(max=math.log(MAX_SCALE)).exp()
+
+
+class MERCLIP(nn.Module):
+    """MER-CLIP (Song and Cho, arXiv 2506.00903).
+
+    Parameters
+    ----------
+    config : NetworkConfig
+    towers : Towers
+        CLIP's towers. Language, vision and audio encoders are copies of them;
+        the label encoder keeps the text tower, frozen.
+    fusion_trained : bool
+        Whether the decoder has learned anything. Before that, clips can only
+        be compared with labels by their global text and video embeddings.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, towers: Towers, *, fusion_trained: bool = False
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.fusion_trained = fusion_trained
+        self.encoders = _build_encoders(config, towers)
+        self.label_encoder = TextEncoder(towers.text).requires_grad_(False)
+        self.query_prompt = ContextPrompt(config.n_query_contexts, _text_width(towers.text))
+        self.label_prompt = (
+            self.query_prompt
+            if config.share_contexts
+            else ContextPrompt(config.n_label_contexts, _text_width(towers.text))
+        )
+        self.decoder, self.concatenation = _build_fusion(config)
+        self.head: nn.Linear | None = None
+        if not config.use_label_encoder and config.n_classes:
+            self.head = nn.Linear(config.width, config.n_classes)
+        self.scales = LogitScales(towers.logit_scale)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.scales.softmax.device
+
+    def encode(self, samples: Sequence[Sample], vision: VisionConfig) -> list[dict[str, Tensor]]:
+        """Run the encoders on several clips at once.
+
+        Parameters
+        ----------
+        samples : sequence of Sample
+        vision : VisionConfig
+            Mean and deviation of frames.
+
+        Returns
+        -------
+        list of dict from modality letter to Tensor of shape (n, D)
+            One for each sample: its tokens, frames and segments.
+        """
+        rows: list[dict[str, Tensor]] = [{} for _ in samples]
+        for letter in self.config.fusion:
+            parts = [sample.parts().get(letter) for sample in samples]
+            indices = [i for i, part in enumerate(parts) if part is not None]
+            present = [part for part in parts if part is not None]
+            if not present:
+                continue
+            for index, embeddings in zip(
+                indices, self._encode_part(letter, present, vision), strict=True
+            ):
+                rows[index][letter] = embeddings
+        return rows
+
+    def global_embeddings(self, batch: FeatureBatch) -> dict[str, Tensor]:
+        """Return each modality's global embedding, shape (B, D).
+
+        Language: the end token. Vision and audio: the mean over time. Zero for
+        a clip that lacks the modality.
+        """
+        found = {}
+        for letter, sequence in batch.sequences.items():
+            mask = batch.masks[letter]
+            if letter == "L":
+                ends = last_positions(sequence, mask.sum(dim=1).clamp_min(1))
+                found[letter] = ends * batch.present(letter)[:, None]
+            else:
+                weights = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
+                found[letter] = (sequence * weights[..., None]).sum(dim=1)
+        return found
+
+    def fuse(self, batch: FeatureBatch) -> Tensor:
+        """Return the fused embedding of each clip, shape (B, D), of norm 1."""
+        globals_ = self.global_embeddings(batch)
+        if not self.fusion_trained:
+            fused = self._mean_of_text_and_video(batch, globals_)
+        elif self.decoder is not None:
+            fused = self._decode(batch, globals_)
+        else:
+            fused = self._concatenate(batch, globals_)
+        return functional.normalize(fused.float(), dim=-1)
+
+    def encode_labels(self, texts: Sequence[Tensor]) -> Tensor:
+        """Embed label texts by the frozen label encoder.
+
+        Parameters
+        ----------
+        texts : sequence of Tensor of shape (n_tokens,), int64
+
+        Returns
+        -------
+        Tensor of shape (n, D), float32, of norm 1
+        """
+        # Contexts that nobody has trained yet would only disturb CLIP's text space.
+        contexts = self.label_prompt.vectors if self.fusion_trained else None
+        embeddings, lengths = self.label_encoder(list(texts), contexts)
+        return functional.normalize(last_positions(embeddings, lengths).float(), dim=-1)
+
+    def logits(self, fused: Tensor, labels: Tensor | None, multi_label: bool) -> Tensor:
+        """Compare fused embeddings with labels.
+
+        Parameters
+        ----------
+        fused : Tensor of shape (B, D)
+        labels : Tensor of shape (C, D), or None without a label encoder
+        multi_label : bool
+
+        Returns
+        -------
+        Tensor of shape (B, C), float32
+        """
+        if self.head is not None:
+            scores: Tensor = self.head(fused.to(self.head.weight.dtype)).float()
+            return scores
+        if labels is None:
+            raise LabelError("Labels must be encoded before clips are compared with them.")
+        scaled: Tensor = self.scales(fused.float() @ labels.float().T, multi_label)
+        return scaled
+
+    @property
+    def max_label_tokens(self) -> int:
+        """Tokens that a label may have, start and end included."""
+        return self.config.context_length - len(self.label_prompt)
+
+    def set_classes(self, n_classes: int) -> None:
+        """Start a fresh linear layer over a fixed label set ("w/o LE")."""
+        self.config = self.config.with_classes(n_classes)
+        self.head = nn.Linear(self.config.width, n_classes).to(self.device)
+
+    def set_tower_dtype(self, dtype: torch.dtype) -> None:
+        """Run the towers in another precision; fusion and logits stay in float32."""
+        self.encoders.to(dtype)
+        self.label_encoder.to(dtype)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Return what `tune="head"` trains: fusion, prompts, scales, classes."""
+        encoders = {id(parameter) for parameter in self.encoder_parameters()}
+        frozen = {id(parameter) for parameter in self.label_encoder.parameters()}
+        return [p for p in self.parameters() if id(p) not in encoders | frozen]
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Return the weights of the three encoders, which `tune="full"` trains too."""
+        frozen = {id(parameter) for parameter in self.label_encoder.parameters()}
+        return [p for p in self.encoders.parameters() if id(p) not in frozen]
+
+    def _encode_part(self, letter: str, parts: list[Tensor], vision: VisionConfig) -> list[Tensor]:
+        if letter == "L":
+            embeddings, lengths = self.encoders[letter](parts)
+            embeddings = embeddings.float()
+            return [row[:length] for row, length in zip(embeddings, lengths.tolist(), strict=True)]
+        limit = self.config.max_frames if letter == "V" else self.config.max_segments
+        parts = [part[:limit] for part in parts]
+        joined = torch.cat(parts).to(self.device)
+        dtype = next(self.encoders[letter].parameters()).dtype
+        if letter == "V":
+            pictures = normalize_frames(joined, vision, dtype)
+        else:
+            pictures = joined.to(dtype)[:, None].expand(-1, 3, -1, -1)
+        embeddings = self.encoders[letter](pictures).float()
+        ends = list(accumulate(len(part) for part in parts))
+        return list(embeddings.tensor_split(ends[:-1]))
+
+    def _decode(self, batch: FeatureBatch, globals_: dict[str, Tensor]) -> Tensor:
+        assert self.decoder is not None
+        query = self._query().expand(batch.size, -1, -1)
+        fused: Tensor = self.decoder(query, batch, globals_)
+        return fused[:, -1]
+
+    def _query(self) -> Tensor:
+        tokens = tokenize(self.config.query or "", self.config.context_length).ids
+        embeddings, _ = self.label_encoder([tokens], self.query_prompt.vectors)
+        used = embeddings if self.config.all_query_tokens else embeddings[:, -1:]
+        return cast(Tensor, used.float())
+
+    def _concatenate(self, batch: FeatureBatch, globals_: dict[str, Tensor]) -> Tensor:
+        assert self.concatenation is not None
+        empty = torch.zeros(batch.size, self.config.width, device=self.device)
+        parts = [globals_.get(letter, empty) for letter in sorted(self.config.fusion)]
+        fused: Tensor = self.concatenation(torch.cat(parts, dim=-1))
+        return fused
+
+    def _mean_of_text_and_video(self, batch: FeatureBatch, globals_: dict[str, Tensor]) -> Tensor:
+        total = torch.zeros(batch.size, self.config.width, device=self.device)
+        for letter in sorted(set(globals_) & set("LV")):
+            total = total + functional.normalize(globals_[letter], dim=-1)
+        return total
+
+
+def _build_encoders(config: NetworkConfig, towers: Towers) -> nn.ModuleDict:
+    encoders = nn.ModuleDict()
+    for letter in sorted(config.fusion):
+        if letter == "L":
+            encoders[letter] = TextEncoder(_language_tower(config, towers.text))
+        else:
+            encoders[letter] = ImageEncoder(copy.deepcopy(towers.visual))
+    return encoders.requires_grad_(True)
+
+
+def _language_tower(config: NetworkConfig, text: nn.Module) -> nn.Module:
+    if not config.share_token_table:
+        return copy.deepcopy(text).requires_grad_(True)
+    table = text.token_embedding
+    tower = copy.deepcopy(text, {id(table): table})
+    tower.requires_grad_(True)
+    table.requires_grad_(False)
+    return tower
+
+
+def _build_fusion(config: NetworkConfig) -> tuple[CrossModalDecoder | None, nn.Linear | None]:
+    if not config.use_decoder:
+        return None, nn.Linear(len(config.fusion) * config.width, config.width)
+    if config.width % config.decoder.heads:
+        raise InputError(
+            f"The embedding width {config.width} is not divisible by "
+            f"{config.decoder.heads} attention heads; set decoder={{'heads': ...}}."
+        )
+    lengths = {"V": config.max_frames, "A": config.max_segments}
+    return CrossModalDecoder(config.width, config.fusion, lengths, config.decoder), None
+
+
+def _text_width(text: nn.Module) -> int:
+    table = cast(nn.Embedding, text.token_embedding)
+    return table.embedding_dim

@@ -1,0 +1,59 @@
+"""Checks of the classifier's parameters, made at first use as scikit-learn does."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from merclip.errors import InputError
+from merclip.labels import prompt_list
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "tune": ("head", "full", "none"),
+    "dtype": ("float32", "bfloat16"),
+    "on_error": ("raise", "skip", "nan"),
+    "on_long_label": ("warn", "raise"),
+}
+COUNTS = ("epochs", "batch_size", "microbatch")
+
+
+def check_parameters(parameters: dict[str, Any]) -> None:
+    """Check values that no other room checks.
+
+    Raises
+    ------
+    InputError
+        A value that is not allowed; the message names those that are.
+    """
+    for name, allowed in CHOICES.items():
+        value = parameters[name]
+        if not isinstance(value, str) or value not in allowed:
+            raise InputError(f"{name} is one of {list(allowed)}, got {value!r}.")
+    for name in COUNTS:
+        value = parameters[name]
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= 1):
+            raise InputError(f"{name} is a whole number of at least 1, got {value!r}.")
+    _check_share("abstain", parameters["abstain"], optional=True)
+    _check_share("validation", parameters["validation"])
+    prompt_list(parameters["prompt"])
+
+
+def seed_of(random_state: Any) -> int:
+    """Return a seed for `random_state`; None stands for 0, so that runs repeat."""
+    if random_state is None:
+        return 0
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _check_share(name: str, value: Any, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value < 1 + 1e-9 * optional:
+        bound = "[0, 1]" if optional else "[0, 1)"
+        raise InputError(f"{name} is a number in {bound}, got {value!r}.")

@@ -1,0 +1,141 @@
+"""How frames, sound and text become tensors: stored in every checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+from merclip.errors import InputError
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Frames: how many, and how a picture becomes the image tower's input.
+
+    The shorter side is resized to the tower's image size (antialiased), the
+    centre is cropped, and channels are normalised, as CLIP does it.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames at the centres of as many equal parts of the clip (MER-CLIP: 12).
+    mean, std : tuple of float
+        Per channel, of values in [0, 1].
+    interpolation : {"bicubic", "bilinear"}
+    """
+
+    n_frames: int = 12
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Sound: cut into segments, each a log-mel picture for the image tower.
+
+    The paper (section 3.3) gives segments of 2 s, a window of 64 ms, a hop of
+    32 ms and 224 mel bands. Sample rate, resizing and normalisation are ours.
+
+    Parameters
+    ----------
+    rate : int
+        Hz.
+    segment : float
+        Seconds.
+    n_segments : int
+        At most this many segments, evenly spaced over the clip.
+    n_fft, win_length, hop_length : int
+        Samples. The paper's plain setting is ``n_fft=1024``; with the window
+        zero-padded to 2048 all mel filters are linearly independent.
+    n_mels : int
+    f_min, f_max : float
+        Hz.
+    mel_scale : {"slaney", "htk"}
+    top_db : float
+        Floor, in dB below the loudest point of the segment.
+    standardize : {"segment", "clip"}
+        Over what mean 0 and standard deviation 1 are set. "segment" removes
+        loudness altogether; "clip" keeps its changes within a clip.
+    min_tail : float
+        A last segment shorter than this (seconds) is dropped if others remain.
+    """
+
+    rate: int = 16000
+    segment: float = 2.0
+    n_segments: int = 12
+    n_fft: int = 2048
+    win_length: int = 1024
+    hop_length: int = 512
+    n_mels: int = 224
+    f_min: float = 0.0
+    f_max: float = 8000.0
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    top_db: float = 80.0
+    standardize: Literal["segment", "clip"] = "segment"
+    min_tail: float = 0.25
+
+    @classmethod
+    def paper(cls) -> AudioConfig:
+        """Return the paper's plain setting: FFT as long as the window."""
+        return cls(n_fft=1024)
+
+    @property
+    def segment_samples(self) -> int:
+        """Length of a segment in samples."""
+        return round(self.segment * self.rate)
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """All of preprocessing.
+
+    Parameters
+    ----------
+    image_size : int
+        Height and width of the image tower's input, for frames and sound.
+    context_length : int
+        Tokens that the text tower takes, with start and end (CLIP: 77).
+    vision : VisionConfig
+    audio : AudioConfig
+    """
+
+    image_size: int = 224
+    context_length: int = 77
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested built-in types, as stored in ``config.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PreprocessConfig:
+        """Build from nested built-in types; unknown keys are an error."""
+        nested = dict(values)
+        vision = dict(nested.get("vision", {}))
+        vision.update({key: tuple(vision[key]) for key in ("mean", "std") if key in vision})
+        nested["vision"] = from_mapping(VisionConfig, vision)
+        nested["audio"] = from_mapping(AudioConfig, nested.get("audio", {}))
+        return from_mapping(cls, nested)
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Build a config dataclass, naming the keys that it does not know.
+
+    Raises
+    ------
+    InputError
+        A key is not a field of `kind`.
+    """
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"{kind.__name__} has no {unknown}; it knows {known}.")
+    return kind(**values)

@@ -1,0 +1,118 @@
+"""What the encoders made of clips: cached, indexed and padded into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MODALITIES = {"L": "text", "V": "video", "A": "audio"}
+"""Letters of the paper's tables, and the names that users see."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFeatures:
+    """One clip's embeddings in the shared space of D dimensions.
+
+    Parameters
+    ----------
+    sequences : mapping from modality letter to Tensor of shape (n, D)
+        "L": tokens from start to end; "V": frames; "A": segments. A modality
+        that the clip lacks is absent.
+    id : str or None
+    warnings : tuple of str
+    error : str or None
+        Why the clip could not be read; then there are no sequences.
+    """
+
+    sequences: Mapping[str, Tensor]
+    id: str | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities that are present."""
+        return tuple(name for letter, name in MODALITIES.items() if letter in self.sequences)
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Padded embeddings of several clips.
+
+    Parameters
+    ----------
+    sequences : dict of Tensor of shape (B, longest, D)
+    masks : dict of Tensor of shape (B, longest), bool
+        True where there is a token, frame or segment.
+    size : int
+        B, the number of clips.
+    """
+
+    sequences: dict[str, Tensor]
+    masks: dict[str, Tensor]
+    size: int
+
+    def present(self, letter: str) -> Tensor:
+        """Return which clips have the modality: shape (B,), bool."""
+        return self.masks[letter].any(dim=1)
+
+
+class Features(Sequence[ClipFeatures]):
+    """Encoded clips, which `fit` and `predict` take in place of clips.
+
+    Made by `EmotionClassifier.encode`. Indexes like an array: integers give a
+    `ClipFeatures`; slices, index arrays and masks give `Features`.
+
+    Parameters
+    ----------
+    clips : iterable of ClipFeatures
+    origin : str
+        Fingerprint of the encoders that made them; others refuse them.
+    """
+
+    def __init__(self, clips: Iterable[ClipFeatures], origin: str) -> None:
+        self._clips = list(clips)
+        self.origin = origin
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    @overload
+    def __getitem__(self, index: int) -> ClipFeatures: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int]) -> Features: ...
+    def __getitem__(self, index: Any) -> ClipFeatures | Features:
+        if isinstance(index, (int, np.integer)):
+            return self._clips[int(index)]
+        positions = np.arange(len(self))[index]
+        return Features([self._clips[position] for position in positions], self.origin)
+
+    def __iter__(self) -> Iterator[ClipFeatures]:
+        return iter(self._clips)
+
+    def __repr__(self) -> str:
+        return f"Features(n={len(self)})"
+
+
+def pad_features(clips: Sequence[ClipFeatures], device: torch.device | str = "cpu") -> FeatureBatch:
+    """Pad each modality to the longest of the batch.
+
+    Modalities that no clip of the batch has are left out.
+    """
+    sequences, masks = {}, {}
+    for letter in MODALITIES:
+        rows = [clip.sequences.get(letter) for clip in clips]
+        present = [row for row in rows if row is not None]
+        if not present:
+            continue
+        width = present[0].shape[-1]
+        filled = [present[0].new_zeros(0, width) if row is None else row for row in rows]
+        lengths = torch.tensor([len(row) for row in filled])
+        sequences[letter] = torch.nn.utils.rnn.pad_sequence(filled, batch_first=True).to(device)
+        masks[letter] = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).to(device)
+    return FeatureBatch(sequences, masks, len(clips))

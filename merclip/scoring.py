@@ -1,0 +1,141 @@
+"""Logits to probabilities, thresholds and labels."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from merclip.errors import InputError
+
+Array = np.ndarray[Any, Any]
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """How probabilities become labels.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (k,)
+    multi_label : bool
+    threshold : ndarray of shape (k,)
+        Multi-label: the least probability of a label that holds.
+    abstain : float or None
+        One-of-n: no label where the best probability is lower.
+    """
+
+    classes: Array
+    multi_label: bool
+    threshold: Array
+    abstain: float | None = None
+
+    def holds(self, probability: Array) -> Array:
+        """Return which labels hold, of shape (n, k), bool; none in rows of NaN."""
+        if self.multi_label:
+            return np.asarray(probability >= self.threshold)
+        best = np.nan_to_num(probability, nan=-1).argmax(axis=1)
+        held: Array = np.equal.outer(best, np.arange(len(self.classes)))
+        least = 0.0 if self.abstain is None else self.abstain
+        return np.asarray(held & (probability >= least))
+
+    def labels(self, probability: Array) -> Array:
+        """Return what `EmotionClassifier.predict` returns."""
+        held = self.holds(probability)
+        if self.multi_label:
+            unread = np.asarray(np.isnan(probability).any(axis=1, keepdims=True))
+            return np.where(unread, np.nan, held) if unread.any() else held.astype(np.int64)
+        labels = self.classes[held.argmax(axis=1)]
+        nothing = ~held.any(axis=1)
+        if self.abstain is None and not nothing.any():
+            return np.asarray(labels)
+        return np.asarray(np.where(nothing, None, labels.astype(object)))
+
+
+def probabilities(logits: Array, *, multi_label: bool) -> Array:
+    """Turn logits of shape (n, k) into probabilities in [0, 1].
+
+    Softmax over labels for one-of-n, a sigmoid for each label otherwise.
+    """
+    logits = logits.astype(np.float64)
+    if multi_label:
+        return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def log_probabilities(logits: Array, *, multi_label: bool) -> Array:
+    """Return the logarithm of `probabilities`, without their underflow."""
+    logits = logits.astype(np.float64)
+    if multi_label:
+        return np.asarray(-np.logaddexp(0, -logits))
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def threshold_row(threshold: float | Mapping[Any, float] | None, classes: Array) -> Array:
+    """Return one threshold for each class, shape (k,).
+
+    Raises
+    ------
+    InputError
+        A threshold outside [0, 1], or for a label that does not exist.
+    """
+    names = [str(name) for name in classes.tolist()]
+    if isinstance(threshold, Mapping):
+        # JSON, in which a checkpoint keeps them, turns keys that are numbers into strings.
+        given = {str(name): value for name, value in threshold.items()}
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise InputError(f"threshold names labels that do not exist: {unknown}.")
+        row = [given.get(name, DEFAULT_THRESHOLD) for name in names]
+    else:
+        row = [DEFAULT_THRESHOLD if threshold is None else threshold] * len(names)
+    if not all(isinstance(value, numbers.Real) and 0 <= value <= 1 for value in row):
+        raise InputError(
+            "threshold is a probability in [0, 1], or a mapping from label to one, "
+            f"got {threshold!r}."
+        )
+    return np.array(row, dtype=np.float64)
+
+
+def best_threshold(probability: Array, truth: Array) -> float:
+    """Return the global threshold with the best micro F1.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n, k)
+    truth : ndarray of shape (n, k)
+        Indicator matrix.
+
+    Returns
+    -------
+    float
+        On a grid of 0.05 to 0.95; the one nearest 0.5 among equals.
+    """
+    from sklearn.metrics import f1_score
+
+    grid = sorted(np.arange(1, 20) / 20, key=lambda value: abs(value - DEFAULT_THRESHOLD))
+    scores = [f1_score(truth, probability >= t, average="micro", zero_division=0) for t in grid]
+    return float(grid[int(np.argmax(scores))])
+
+
+def fit_temperature(logits: Array, targets: Array) -> float:
+    """Return the temperature that gives the smallest cross-entropy.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, k)
+    targets : ndarray of shape (n,), int
+    """
+    rows = np.arange(len(targets))
+    grid = np.geomspace(0.05, 20, 600)
+    losses = [
+        -log_probabilities(logits / temperature, multi_label=False)[rows, targets].mean()
+        for temperature in grid
+    ]
+    return float(grid[int(np.argmin(losses))])

@@ -1,0 +1,390 @@
+"""What a sample is: `Clip`, a batch of them: `Clips`, and media in memory."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, overload
+
+import numpy as np
+
+from merclip.errors import InputError, InputTypeError, ShapeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+ByteArray: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def is_tensor(value: Any) -> bool:
+    """Tell whether a value is a torch tensor, without importing torch."""
+    # Python's binary files have a `detach` too.
+    return hasattr(value, "detach") and hasattr(value, "cpu")
+
+
+def as_numpy(value: Any) -> np.ndarray[Any, Any]:
+    """Return an array, a torch tensor (any device) or nested lists as numpy.
+
+    Raises
+    ------
+    ShapeError
+        Nested lists of different lengths.
+    """
+    if is_tensor(value):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            value = value.float()
+        value = value.numpy()
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"Nested lists must have one length at each level: {error}") from error
+
+
+class Video:
+    """Frames in memory.
+
+    Parameters
+    ----------
+    array : array or tensor of shape (T, H, W, 3)
+        RGB frames, `uint8` in 0..255 or floating point in [0, 1]. One picture
+        of shape (H, W, 3) and grey frames of shape (T, H, W) are accepted too.
+    fps : float
+        Frames per second.
+
+    Attributes
+    ----------
+    frames : ndarray of shape (T, H, W, 3), uint8
+    fps : float
+
+    Raises
+    ------
+    ShapeError
+        The array has another shape; the message says what it looks like.
+    InputError
+        `fps` is not positive, the array is empty, or values are out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip import Video
+    >>> Video(np.zeros((25, 48, 64, 3), np.uint8), fps=25).duration
+    1.0
+    """
+
+    def __init__(self, array: Any, *, fps: float) -> None:
+        self.fps = _positive(fps, "fps must be a positive number")
+        self.frames: ByteArray = _as_frames(as_numpy(array))
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.frames) / self.fps
+
+    def __repr__(self) -> str:
+        return f"Video(shape={self.frames.shape}, fps={self.fps:g})"
+
+
+class Audio:
+    """Sound in memory.
+
+    Parameters
+    ----------
+    array : array or tensor of shape (n,) or (channels, n)
+        Samples, floating point in [-1, 1] or `int16`. Channels are averaged.
+    rate : int
+        Samples per second, in Hz.
+
+    Attributes
+    ----------
+    samples : ndarray of shape (n,), float32
+        Mono sound in [-1, 1].
+    rate : int
+
+    Raises
+    ------
+    ShapeError
+        The array is not one- or two-dimensional, or lies (n, channels).
+    InputError
+        `rate` is not positive, the array is empty, not finite or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip import Audio
+    >>> Audio(np.zeros((2, 8000)), rate=16000).duration
+    0.5
+    """
+
+    def __init__(self, array: Any, *, rate: int) -> None:
+        self.rate = int(_positive(rate, "rate must be a positive number of Hz"))
+        self.samples: FloatArray = _as_samples(as_numpy(array))
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.rate
+
+    def __repr__(self) -> str:
+        return f"Audio(shape={self.samples.shape}, rate={self.rate})"
+
+
+VideoLike: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | np.ndarray[Any, Any] | Video"
+AudioLike: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | tuple[Any, int] | Audio"
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One sample: a video, a sound and a transcript, each of them optional.
+
+    Parameters
+    ----------
+    video : path, bytes, binary file, array of shape (T, H, W, 3) or Video
+        `bytes` are an encoded file. A video file brings its own sound unless
+        `audio` is given.
+    audio : path, bytes, binary file, (array, rate) or Audio
+    text : str
+        What was said. Never read from a path.
+    start, end : float
+        The span to use, in seconds from the beginning of the file.
+    id : str
+        A name for the clip in results; by default the file's path.
+
+    Examples
+    --------
+    >>> from merclip import Clip
+    >>> Clip(text="I can't believe you did that").modalities
+    ('text',)
+    """
+
+    video: Any = None
+    audio: Any = None
+    text: str | None = None
+    start: float = field(default=0.0, kw_only=True)
+    end: float | None = field(default=None, kw_only=True)
+    id: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not (_is_number(self.start) and (self.end is None or _is_number(self.end))):
+            raise InputTypeError(
+                "start and end are numbers of seconds, "
+                f"got start={self.start!r} and end={self.end!r}."
+            )
+        if not np.isfinite(self.start) or self.start < 0:
+            raise InputError(f"start must be at least 0 seconds, got {self.start!r}.")
+        if self.end is not None and not self.end > self.start:
+            raise InputError(
+                f"end must lie after start, got start={self.start!r} and end={self.end!r}."
+            )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the parts that were given; a video's own sound not counted."""
+        given = {"video": self.video, "audio": self.audio, "text": self.text}
+        return tuple(name for name, value in given.items() if value is not None)
+
+    @property
+    def name(self) -> str | None:
+        """The `id`, or the path of the video or sound, or None."""
+        if self.id is not None:
+            return str(self.id)
+        for source in (self.video, self.audio):
+            if isinstance(source, (str, os.PathLike)):
+                return os.fspath(source)
+        return None
+
+
+class Clips(Sequence[Clip]):
+    """A batch of clips that indexes like an array.
+
+    Integers give a `Clip`; slices, index arrays and boolean masks give `Clips`,
+    so scikit-learn's splitters can cut it.
+
+    Parameters
+    ----------
+    clips : iterable of Clip or of mappings with Clip's parameters as keys
+
+    Examples
+    --------
+    >>> from merclip import Clip, Clips
+    >>> clips = Clips([Clip(text="hurray"), Clip(text="oh no")])
+    >>> clips[[1]][0].text
+    'oh no'
+    """
+
+    def __init__(self, clips: Iterable[Clip | Mapping[str, Any]]) -> None:
+        self._clips = [_as_clip(clip) for clip in clips]
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        video: Sequence[Any] | None = None,
+        audio: Sequence[Any] | None = None,
+        text: Sequence[str | None] | None = None,
+        start: Sequence[float] | None = None,
+        end: Sequence[float | None] | None = None,
+        id: Sequence[str | None] | None = None,
+    ) -> Clips:
+        """Build clips from one list for each part; all lists of one length."""
+        columns = {
+            "video": video,
+            "audio": audio,
+            "text": text,
+            "start": start,
+            "end": end,
+            "id": id,
+        }
+        given = {name: list(column) for name, column in columns.items() if column is not None}
+        lengths = {name: len(column) for name, column in given.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name}: {n}" for name, n in lengths.items())
+            raise InputError(f"All lists must have one length, got {listed}.")
+        return cls(dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    @overload
+    def __getitem__(self, index: int) -> Clip: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int]) -> Clips: ...
+    def __getitem__(self, index: Any) -> Clip | Clips:
+        if isinstance(index, (int, np.integer)):
+            return self._clips[int(index)]
+        if isinstance(index, slice):
+            return Clips(self._clips[index])
+        positions = np.asarray(index)
+        if positions.size and positions.dtype.kind not in "iub":
+            raise TypeError(f"Clips are indexed by integers, slices or masks, got {index!r}.")
+        if positions.dtype == bool:
+            if len(positions) != len(self):
+                raise IndexError(f"A mask of length {len(positions)} for {len(self)} clips.")
+            positions = np.flatnonzero(positions)
+        return Clips(self._clips[int(position)] for position in positions)
+
+    def __iter__(self) -> Iterator[Clip]:
+        return iter(self._clips)
+
+    def __repr__(self) -> str:
+        return f"Clips(n={len(self)})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a DataFrame with Clip's parameters as columns (extra `pandas`)."""
+        from merclip._optional import import_pandas
+
+        names = [item.name for item in fields(Clip)]
+        rows = [[getattr(clip, name) for name in names] for clip in self]
+        frame: pd.DataFrame = import_pandas().DataFrame(rows, columns=names)
+        return frame
+
+
+def _as_clip(value: Clip | Mapping[str, Any]) -> Clip:
+    if isinstance(value, Clip):
+        return value
+    if isinstance(value, Mapping):
+        known = [item.name for item in fields(Clip)]
+        if not set(value) <= set(known):
+            raise InputTypeError(f"A clip has the keys {known}, got {sorted(map(str, value))}.")
+        return Clip(**value)
+    raise InputTypeError(f"Clips holds Clip objects or mappings, got {type(value).__name__}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _positive(value: Any, message: str) -> float:
+    value = value.item() if np.ndim(value) == 0 and hasattr(value, "item") else value
+    if not _is_number(value) or not np.isfinite(value) or value <= 0:
+        raise InputError(f"{message}, got {value!r}.")
+    return float(value)
+
+
+def _as_frames(array: np.ndarray[Any, Any]) -> ByteArray:
+    if array.ndim == 3 and (array.shape[0] == 3 or array.shape[-1] == 4):
+        # Three grey frames, or grey frames four pixels wide, are far less likely.
+        raise ShapeError(_frames_shape_message(array.shape))
+    if array.ndim == 3 and array.shape[-1] in (1, 3):
+        array = array[None]
+    elif array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3):
+        raise ShapeError(_frames_shape_message(array.shape))
+    if array.size == 0:
+        raise InputError(f"The video array is empty, its shape is {array.shape}.")
+    frames = _as_bytes(array)
+    if frames.shape[-1] == 1:
+        frames = np.repeat(frames, 3, axis=-1)
+    return np.ascontiguousarray(frames)
+
+
+def _frames_shape_message(shape: tuple[int, ...]) -> str:
+    message = (
+        f"A video array has the shape (T, H, W, 3), (H, W, 3) for one picture or "
+        f"(T, H, W) for grey frames; got {shape}."
+    )
+    if len(shape) == 3 and shape[0] == 3:
+        message += (
+            " It looks like one picture, channels-first: use array.transpose(1, 2, 0). "
+            "Three grey frames need array[..., None]."
+        )
+    elif len(shape) == 3 and shape[-1] == 4:
+        message += " It looks like one picture with an alpha channel: use array[..., :3]."
+    elif len(shape) == 4 and shape[1] == 3:
+        message += " It looks channels-first: use array.transpose(0, 2, 3, 1)."
+    elif len(shape) == 4 and shape[0] == 3:
+        message += " It looks channels-first: use array.transpose(1, 2, 3, 0)."
+    elif len(shape) == 4 and shape[-1] == 4:
+        message += " It has an alpha channel: use array[..., :3]."
+    return message
+
+
+def _as_bytes(array: np.ndarray[Any, Any]) -> ByteArray:
+    if array.dtype == np.uint8:
+        return np.asarray(array, dtype=np.uint8)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"Frames are uint8 or floating point in [0, 1], got {array.dtype}.")
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError("The video array holds NaN or infinite values.")
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise InputError(
+            f"Floating-point frames lie in [0, 1], got values from {low:g} to {high:g}; "
+            "divide values of 0..255 by 255, or cast them to uint8."
+        )
+    return np.asarray(np.clip(array, 0, 1) * 255 + 0.5, dtype=np.uint8)
+
+
+def _as_samples(array: np.ndarray[Any, Any]) -> FloatArray:
+    if array.ndim not in (1, 2):
+        raise ShapeError(f"A sound array has the shape (n,) or (channels, n), got {array.shape}.")
+    if array.size == 0:
+        raise InputError(f"The sound array is empty, its shape is {array.shape}.")
+    if array.ndim == 2 and array.shape[0] > 32:
+        hint = "" if array.shape[1] > 32 else " It looks like (n, channels): use array.T."
+        raise ShapeError(f"A sound array has the shape (channels, n), got {array.shape}.{hint}")
+    samples = _as_unit_range(array)
+    mono = samples if samples.ndim == 1 else samples.mean(axis=0)
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _as_unit_range(array: np.ndarray[Any, Any]) -> FloatArray:
+    if array.dtype == np.int16:
+        return np.asarray(array / 32768, dtype=np.float32)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"Sound is floating point in [-1, 1] or int16, got {array.dtype}.")
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        position = tuple(int(i) for i in bad[0])
+        raise InputError(f"The sound array holds {array[position]} at position {position}.")
+    peak = float(np.abs(array).max())
+    if peak > 4:
+        raise InputError(
+            f"Floating-point sound lies in [-1, 1], got a peak of {peak:g}; "
+            "divide by the full scale of its source, or cast it to int16."
+        )
+    return array.astype(np.float32)
