@@ -460,8 +460,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier._load(access)
         saved = classifier._ready().checkpoint.classifier
         for name in ("prompt", "multi_label", "threshold"):
-            if name not in params and saved.get(name) is not None:
-                setattr(classifier, name, saved[name])
+            value = saved.get(name)
+            if name not in params and value is not None:
+                pairs = name == "threshold" and isinstance(value, list)
+                setattr(classifier, name, dict(value) if pairs else value)
         return classifier
 
     def save_pretrained(
@@ -483,11 +485,15 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         checkpoint = self._ready().checkpoint
         labels = self._label_set()
         threshold = getattr(self, "_fitted_threshold", None)
+        if self.threshold is not None:
+            threshold = self.threshold
+        if isinstance(threshold, Mapping):  # JSON would turn integer names into strings
+            threshold = [list(pair) for pair in threshold.items()]
         checkpoint.classifier = {
             "labels": None if labels is None else [list(pair) for pair in labels.to_dict().items()],
             "prompt": prompt_list(self.prompt),
             "multi_label": self.multi_label,
-            "threshold": threshold if self.threshold is None else self.threshold,
+            "threshold": threshold,
             "calibration": self.calibration_,
         }
         path = Path(directory)

@@ -63,7 +63,7 @@ def probabilities(logits: Array, *, multi_label: bool) -> Array:
     """
     logits = logits.astype(np.float64)
     if multi_label:
-        return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+        return np.asarray(np.exp(_log_sigmoid(logits)))
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
@@ -72,9 +72,15 @@ def log_probabilities(logits: Array, *, multi_label: bool) -> Array:
     """Return the logarithm of `probabilities`, without their underflow."""
     logits = logits.astype(np.float64)
     if multi_label:
-        return np.asarray(-np.logaddexp(0, -logits))
+        return _log_sigmoid(logits)
     shifted = logits - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def _log_sigmoid(logits: Array) -> Array:
+    # Rows of NaN are clips that could not be read: nothing to warn of.
+    with np.errstate(invalid="ignore"):
+        return np.asarray(-np.logaddexp(0, -logits))
 
 
 def threshold_row(threshold: float | Mapping[Any, float] | None, classes: Array) -> Array:

@@ -316,7 +316,9 @@ def test_modalities_that_the_network_does_not_take_are_named(tiny, data):
 @pytest.mark.parametrize("container", [list, Clips, lambda clips: np.array(clips, dtype=object)])
 def test_cross_validation_cuts_any_container(tiny, data, container):
     clips, y = data
-    scores = cross_val_score(tiny(epochs=8, batch_size=4, validation=0.0), container(clips), y, cv=2)
+    scores = cross_val_score(
+        tiny(epochs=8, batch_size=4, validation=0.0), container(clips), y, cv=2
+    )
     assert scores.mean() > 0.9
 
 

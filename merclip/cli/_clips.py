@@ -8,7 +8,7 @@ import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from merclip.cli._arguments import reads_like_media
 from merclip.cli._console import CommandError
@@ -99,20 +99,14 @@ def clips_of(
 
 
 def _is_sound(path: str) -> bool:
-    """Return whether a file holds sound and no moving pictures, a cover not counted."""
+    """Return whether a file can be read as sound alone."""
     # A pipe can be read once alone; as a video it gives its sound as well.
     if not os.path.isfile(path):
         return False
-    from merclip.media._source import open_source
+    from merclip.errors import MerclipError
+    from merclip.media import has_pictures
 
     try:
-        with open_source(path) as source, source.container() as container:
-            pictures = [stream for stream in container.streams.video if not _is_cover(stream)]
-            return not pictures and len(container.streams.audio) > 0
-    except Exception:  # whatever is wrong, reading the clip will say it better
+        return not has_pictures(path)
+    except MerclipError:  # reading the clip will say it better
         return False
-
-
-def _is_cover(stream: Any) -> bool:
-    disposition = stream.disposition
-    return bool(disposition & type(disposition).attached_pic)

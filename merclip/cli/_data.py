@@ -42,6 +42,11 @@ class LabelledClip:
     group: str | None = None
 
     @property
+    def labels(self) -> list[str]:
+        """The label or labels as a list."""
+        return self.label if isinstance(self.label, list) else [self.label]
+
+    @property
     def missing(self) -> list[str]:
         """Paths at which there is no file."""
         paths = [self.values[name] for name in MEDIA if name in self.values]
@@ -100,7 +105,8 @@ def _csv(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise CommandError(f"{place} has fewer fields than the header", FAILED)
             yield reader.line_num, row
     except csv.Error as error:
-        place = f"{path.name} line {reader.line_num}"
+        # The line that fails is not counted yet.
+        place = f"{path.name} line {reader.line_num + 1}"
         raise CommandError(f"{place} is not valid CSV: {error}", FAILED) from error
 
 

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ from merclip.cli._console import (
     short_messages,
 )
 from merclip.cli._data import SEPARATOR, LabelledClip, read_data
+from merclip.cli._summary import summary
 
 if TYPE_CHECKING:
     from merclip.classifier import EmotionClassifier
@@ -58,6 +58,8 @@ def run(argv: Sequence[str]) -> int:
     kept = _with_files(clips, arguments.on_error)
     labels = read_labels(arguments)
     _check_labels(kept, labels)
+    if not arguments.multi_label and len({clip.label for clip in kept}) < 2:
+        raise CommandError(f"all clips have the one label {kept[0].label!r}", FAILED)
     with _made(out), short_messages(debugging(argv)):
         classifier = _fit(arguments, kept, labels)
         return _finish(classifier, kept, len(clips) - len(kept), out, arguments)
@@ -201,16 +203,12 @@ def _check_labels(clips: Sequence[LabelledClip], labels: Any) -> None:
     if labels is None:
         return
     for clip in clips:
-        for name in _labels_of(clip):
+        for name in clip.labels:
             if name not in labels:
                 listed = ", ".join(labels)
                 raise CommandError(
                     f"{clip.place}: the label {name!r} is not among {listed}", FAILED
                 )
-
-
-def _labels_of(clip: LabelledClip) -> list[str]:
-    return clip.label if isinstance(clip.label, list) else [clip.label]
 
 
 def _fit(
@@ -267,38 +265,7 @@ def _finish(
         say("error", f"interrupted before the first epoch ended: nothing was saved{again}")
         return INTERRUPTED
     classifier.save_pretrained(out)
-    for name, value in _summary(classifier, clips, n_lost):
+    for name, value in summary(classifier, clips, n_lost):
         print(f"{name:<8}  {value}")
     print(f"{'saved in':<8}  {out} (use it: merclip predict FILE --model {out})")
     return INTERRUPTED if classifier.interrupted_ else DONE
-
-
-def _summary(
-    classifier: EmotionClassifier, clips: Sequence[LabelledClip], n_lost: int
-) -> list[tuple[str, str]]:
-    counts = Counter(name for clip in clips for name in _labels_of(clip))
-    names = classifier.labels_.names
-    lost = f" ({n_lost} more without their file)" if n_lost else ""
-    classes = ", ".join(f"{name} {counts[name]}" for name in names)
-    return [
-        ("clips", f"{len(clips)}{lost}"),
-        ("classes", classes),
-        ("epochs", _epochs(classifier)),
-        ("score", _score(classifier)),
-    ]
-
-
-def _epochs(classifier: EmotionClassifier) -> str:
-    done = len(classifier.history_)
-    if classifier.interrupted_:
-        return f"{done}, then interrupted"
-    return str(done)
-
-
-def _score(classifier: EmotionClassifier) -> str:
-    scored = [record for record in classifier.history_ if record["val_score"] is not None]
-    if not scored:
-        return "unknown: no clips were held out (too few of a class, or --validation 0)"
-    best = max(scored, key=lambda record: (record["val_score"], -record["val_loss"]))
-    kind = "micro F1" if classifier.multi_label else "accuracy"
-    return f"{best['val_score']:.3f} {kind} on held-out clips, after epoch {best['epoch'] + 1}"

@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     before, after = split_at_dashes(argv)
     arguments = _parser().parse_intermixed_args(before)
-    arguments.files += after
+    arguments.files = [*(arguments.files or ()), *after]
     check_labels(arguments)
     rows = pair_rows(arguments)
     _check_options(arguments, rows)
@@ -205,7 +205,9 @@ def _predict(
         )
         writer.begin()
         try:
-            for prediction in tqdm(found, total=len(rows), unit="clip", disable=hidden):
+            for prediction in tqdm(
+                found, total=len(rows), unit="clip", disable=hidden, leave=False
+            ):
                 writer.write(prediction)
                 if prediction.error is not None:
                     failed += 1

@@ -5,5 +5,13 @@ from __future__ import annotations
 from merclip.media._arrays import read_audio_array, read_video_array
 from merclip.media._blocks import choose_blocks
 from merclip.media._read import Media, read_media
+from merclip.media._scan import has_pictures
 
-__all__ = ["Media", "choose_blocks", "read_audio_array", "read_media", "read_video_array"]
+__all__ = [
+    "Media",
+    "choose_blocks",
+    "has_pictures",
+    "read_audio_array",
+    "read_media",
+    "read_video_array",
+]

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from merclip.errors import DecodeError
-from merclip.media._source import MAX_PIXELS, Source
+from merclip.media._source import MAX_PIXELS, Source, open_source
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -128,6 +128,22 @@ def _best(container: InputContainer, kind: Any, streams: list[Any]) -> Any:
     if best is not None and best.index in indices:
         return best
     return streams[0] if streams else None
+
+
+def has_pictures(source: Any) -> bool:
+    """Return whether a source has a video stream, a cover picture not counted.
+
+    Parameters
+    ----------
+    source : path, bytes or binary file object
+        As for `read_media`. False for a file that cannot be opened as media.
+    """
+    with open_source(source) as opened:
+        try:
+            with opened.container() as container:
+                return any(not _is_cover(stream) for stream in container.streams.video)
+        except (av.FFmpegError, OSError, ValueError, IndexError):
+            return False
 
 
 def _is_cover(stream: Any) -> bool:

@@ -90,6 +90,8 @@ def save_checkpoint(
     config = _config_of(checkpoint, None if bundle_backbone else checkpoint.backbone)
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+    # safetensors makes its file private; a model is read by whoever may read its config.
+    (directory / WEIGHTS_FILE).chmod((directory / CONFIG_FILE).stat().st_mode & 0o777)
     (directory / CARD_FILE).write_text(card, encoding="utf-8")
 
 

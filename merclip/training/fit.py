@@ -90,7 +90,7 @@ def fit_network(
     sample_weight, groups : sequence of length n, optional
     """
     network = engine.network
-    if not network.config.use_label_encoder:
+    if not network.config.use_label_encoder and network.config.n_classes != len(classes):
         network.set_classes(len(classes))
     source, kept = _source(engine, clips, settings)
     targets = targets[kept]
@@ -158,17 +158,17 @@ def _encode(engine: Engine, clips: Clips, settings: FitSettings) -> list[ClipFea
 
 
 def _feature_source(engine: Engine, features: list[ClipFeatures]) -> tuple[Source, list[int]]:
-    kept = [i for i, clip in enumerate(features) if clip.error is None]
-    _warn_of_lost(len(features) - len(kept))
+    lost = {i: clip.error for i, clip in enumerate(features) if clip.error is not None}
+    kept = _kept(len(features), lost, [clip.id for clip in features])
     return FeatureSource([features[i] for i in kept], engine.network), kept
 
 
 def _sample_source(engine: Engine, clips: Clips, reading: Reading) -> tuple[Source, list[int]]:
     preprocessor = engine.preprocessor(reading)
-    kept = list(range(len(clips)))
+    lost: dict[int, str] = {}
     if reading.on_error != "raise":
-        kept = [i for i in kept if _readable(preprocessor, clips[i])]
-        _warn_of_lost(len(clips) - len(kept))
+        lost = {i: error for i, clip in enumerate(clips) if (error := _error(preprocessor, clip))}
+    kept = _kept(len(clips), lost, [clip.name for clip in clips])
 
     def read(index: int) -> Sample:
         return preprocessor(clips[kept[index]])
@@ -177,21 +177,22 @@ def _sample_source(engine: Engine, clips: Clips, reading: Reading) -> tuple[Sour
     return SampleSource(len(kept), read, engine.network, vision), kept
 
 
-def _readable(preprocessor: Preprocessor, clip: Clip) -> bool:
+def _error(preprocessor: Preprocessor, clip: Clip) -> str | None:
     try:
         preprocessor(clip)
-    except MerclipError:
-        return False
-    return True
+    except MerclipError as error:
+        return str(error)
+    return None
 
 
-def _warn_of_lost(count: int) -> None:
-    if count:
-        warnings.warn(
-            f"{count} clips could not be read and are not trained on.",
-            MerclipWarning,
-            stacklevel=2,
-        )
+def _kept(n_clips: int, lost: dict[int, str], names: Sequence[str | None]) -> list[int]:
+    """Warn of each clip that cannot be trained on; return the positions of the others."""
+    for index, error in lost.items():
+        message = f"{names[index] or f'Clip {index}'} is not trained on: {error}"
+        warnings.warn(message, MerclipWarning, stacklevel=2)
+    if len(lost) == n_clips:
+        raise InputError("None of the clips can be read, so there is nothing to learn from.")
+    return [index for index in range(n_clips) if index not in lost]
 
 
 def _rows_of(values: Any, kept: list[int], name: str) -> Array | None:

@@ -252,5 +252,7 @@ def _chunks(indices: Sequence[int], size: int) -> list[list[int]]:
 
 
 def _shown(record: dict[str, Any]) -> dict[str, str]:
-    keys = ("loss", "val_loss", "val_score")
-    return {key: f"{record[key]:.3f}" for key in keys if record.get(key) is not None}
+    named = {"loss": "loss", "score": "val_score"}
+    return {
+        name: f"{record[key]:.3f}" for name, key in named.items() if record.get(key) is not None
+    }
