@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from merclip._optional import import_pandas
 from merclip.engine import Engine, OnError, Reading, check_origin, choose_device, label_tokens
 from merclip.errors import InputError, LabelError, NotFittedError
 from merclip.hub import HubAccess, load_model, model_card
-from merclip.inputs import as_clips, labels_in
+from merclip.inputs import as_clips, iter_clips, labels_in
 from merclip.labels import LabelSet, encode_label_sets, encode_targets, names_in, prompt_list
 from merclip.network import MERCLIP, save_checkpoint
 from merclip.parameters import check_parameters, seed_of
@@ -235,12 +236,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if X is None:
             if self.labels is None:
                 raise NotFittedError("fit() without clips needs labels=.")
+            if y is not None:
+                raise InputError("y goes with X: give the clips too.")
+            self._required_labels()
             return self
         y = self._given_targets(X, y)
-        self._fitted_labels = LabelSet.of(
-            names_in(y, self.multi_label) if self.labels is None else self.labels
-        )
-        clips, targets = self._training_data(X, y)
+        labels = LabelSet.of(names_in(y, self.multi_label) if self.labels is None else self.labels)
+        clips, targets = self._training_data(X, y, labels)
+        self._fitted_labels = labels
         if self.tune == "none":
             return self._fit_temperature(clips, targets)
         if not self.multi_label and len(np.unique(targets)) < 2:
@@ -256,7 +259,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             As for `fit`.
         classes : sequence, optional
             All labels that will ever come; needed in the first call unless
-            `labels` was given.
+            `labels` was given or the model was saved with labels.
 
         Returns
         -------
@@ -264,11 +267,13 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_parameters(self.get_params(deep=False))
         self._ready()
-        if not hasattr(self, "_fitted_labels"):
-            if classes is None and self.labels is None:
-                raise LabelError("The first call of partial_fit needs classes=, or set labels=.")
-            self._fitted_labels = LabelSet.of(classes if self.labels is None else self.labels)
-        clips, targets = self._training_data(X, self._given_targets(X, y))
+        labels = self._label_set()
+        if classes is not None and self.labels is None and not hasattr(self, "_fitted_labels"):
+            labels = LabelSet.of(classes)
+        if labels is None:
+            raise LabelError("The first call of partial_fit needs classes=, or set labels=.")
+        clips, targets = self._training_data(X, self._given_targets(X, y), labels)
+        self._fitted_labels = labels
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)
         return self._train(clips, targets, settings)
 
@@ -344,7 +349,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             {"id": item.id, "label": item.label, **item.scores, "error": item.error}
             for item in found
         ]
-        frame: pd.DataFrame = import_pandas().DataFrame(rows)
+        columns = ["id", "label", *classifier.labels_.names, "error"]
+        frame: pd.DataFrame = import_pandas().DataFrame(rows, columns=columns)
         return frame
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -374,7 +380,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             other = self.with_labels(labels)
             return other(clip_or_clips, video=video, audio=audio, text=text)
         if isinstance(clip_or_clips, Features):
-            return self._predictions(self._features(clip_or_clips))
+            return self._predictions(self._features(clip_or_clips, audio, text, video))
         given = as_clips(clip_or_clips, audio, text, video=video)
         # One clip has one answer: there is no row to skip.
         skip = given.single and self.on_error == "skip"
@@ -395,8 +401,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Clips that are read before the first answer comes.
         """
         reading = self._reading() if batch_size is None else self._reading(batch_size=batch_size)
-        given = (as_clips(clip).clips[0] for clip in clips)
-        for features in self._ready().encode(given, reading):
+        for features in self._ready().encode(iter_clips(clips), reading):
             yield from self._predictions([features])
 
     def with_labels(self, labels: Any) -> Self:
@@ -457,6 +462,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         access = HubAccess(revision, cache_dir, token, local_files_only, force_download)
         classifier = cls(model=name_or_dir, revision=revision, **params)
         check_parameters(classifier.get_params(deep=False))
+        classifier._access = replace(access, token=None)
         classifier._load(access)
         saved = classifier._ready().checkpoint.classifier
         for name in ("prompt", "multi_label", "threshold"):
@@ -488,7 +494,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.threshold is not None:
             threshold = self.threshold
         if isinstance(threshold, Mapping):  # JSON would turn integer names into strings
-            threshold = [list(pair) for pair in threshold.items()]
+            threshold = [[name, float(value)] for name, value in threshold.items()]
+        elif threshold is not None:
+            threshold = float(threshold)
         checkpoint.classifier = {
             "labels": None if labels is None else [list(pair) for pair in labels.to_dict().items()],
             "prompt": prompt_list(self.prompt),
@@ -586,7 +594,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             checkpoint = load_model(
                 self.model,
                 pretrained=self.pretrained,
-                access=access or HubAccess(self.revision),
+                access=access or self._hub_access(),
                 network=self.network,
                 preprocess=self.preprocess,
             )
@@ -595,6 +603,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._set_tower_dtype(self.dtype)
         self.__dict__.pop("_fitted_labels", None)
         self.__dict__.pop("_fitted_threshold", None)
+
+    def _hub_access(self) -> HubAccess:
+        # fit loads again what from_pretrained did; a pickle must not hold the token.
+        access: HubAccess = getattr(self, "_access", HubAccess())
+        return replace(access, revision=self.revision, force_download=False)
 
     def _set_tower_dtype(self, dtype: str) -> None:
         self._engine.network.set_tower_dtype(getattr(torch, dtype))
@@ -624,6 +637,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise NotFittedError(
                 "No labels are known: set labels=, call fit, or load a checkpoint with labels."
             )
+        return self._enough(labels)
+
+    def _enough(self, labels: LabelSet) -> LabelSet:
         if len(labels) < 2 and not self.multi_label:
             raise LabelError("One-of-n needs at least two labels; for one, set multi_label=True.")
         return labels
@@ -678,15 +694,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError("Give y, or clips with a column 'label'.")
         return y
 
-    def _training_data(self, X: Any, y: Any) -> tuple[Clips | Features, Array]:
+    def _training_data(self, X: Any, y: Any, labels: LabelSet) -> tuple[Clips | Features, Array]:
         clips = X if isinstance(X, Features) else as_clips(X).clips
         if isinstance(clips, Features):
             check_origin(clips, self._ready().fingerprint())
         if len(clips) != len(y):
             raise InputError(f"X has {len(clips)} clips and y has {len(y)} labels.")
-        classes = self._required_labels().classes
         encode = encode_label_sets if self.multi_label else encode_targets
-        return clips, encode(y, classes)
+        return clips, encode(y, self._enough(labels).classes)
 
     def _settings(self, **changed: Any) -> FitSettings:
         directory = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)

@@ -264,6 +264,5 @@ def _warn_of_untrained_fusion() -> None:
 
 def _with_row(error: MerclipError, index: int, clip: Clip) -> MerclipError:
     name = clip.name
-    if name is not None and name in str(error):
-        return error
-    return type(error)(f"Row {index}: {error}")
+    place = f"Row {index}" if name is None or name in str(error) else f"Row {index} ({name})"
+    return type(error)(f"{place}: {error}")

@@ -75,9 +75,10 @@ class HubAccess:
                 "connect to the network once, or copy the model's directory here and give its path."
             ) from error
         except HfHubHTTPError as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise ModelNotFoundError(
-                f"The Hub has no {filename} in {repo!r} that can be had: {error}. "
-                "A private or gated model needs a token."
+                f"The Hub gives no {filename} of {repo!r} ({' '.join(lines[:2])}): check the name "
+                "and the revision; a private or gated model needs a token."
             ) from error
         except HFValidationError as error:
             raise ModelNotFoundError(f"{repo!r} is no name of a model: {error}") from error

@@ -275,6 +275,8 @@ def _as_audio(source: Any) -> Any:
         if np.ndim(rate) > 0 and isinstance(array, numbers.Number):
             raise InputTypeError("Sound is (array, rate), got (rate, array): swap the two.")
         return Audio(array, rate=rate)
+    if isinstance(source, Mapping) and {"array", "sampling_rate"} <= set(source):
+        return Audio(source["array"], rate=source["sampling_rate"])  # Hugging Face's form
     if isinstance(source, np.ndarray) or is_tensor(source):
         raise InputTypeError(
             "A sound array needs its rate: give (array, rate) or Audio(array, rate=...)."

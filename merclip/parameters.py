@@ -17,6 +17,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "on_error": ("raise", "skip", "nan"),
     "on_long_label": ("warn", "raise"),
 }
+SWITCHES = ("multi_label", "use_video_audio", "warm_start")
 COUNTS = ("epochs", "batch_size", "microbatch")
 
 
@@ -32,6 +33,9 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         value = parameters[name]
         if not isinstance(value, str) or value not in allowed:
             raise InputError(f"{name} is one of {list(allowed)}, got {value!r}.")
+    for name in SWITCHES:
+        if not isinstance(parameters[name], (bool, np.bool_)):
+            raise InputError(f"{name} is True or False, got {parameters[name]!r}.")
     for name in COUNTS:
         value = parameters[name]
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -610,7 +610,8 @@ def test_fit_skips_what_cannot_be_read(merclip, model, media, tmp_path, tune):
     arguments = ["--on-error", "skip", "--model", model, "--epochs", "1", "--tune", tune]
     status, out, err = merclip("fit", data, "--out", tmp_path / "out", *arguments)
     assert status == 0 and "1 more without their file" in out
-    assert "data.csv line 5: there is no file" in err and "could not be read" in err
+    assert "data.csv line 5: there is no file" in err
+    assert "data.csv line 6 is not trained on" in err
 
 
 def test_an_unknown_label_names_its_line(merclip, tmp_path):

@@ -80,12 +80,16 @@ class Preprocessor:
         warnings: list[MerclipWarning] = []
         self._check_modalities(clip, warnings)
         frames, sound = self._read(clip, warnings)
-        return Sample(
+        sample = Sample(
             tokens=self._tokens(clip, warnings),
             frames=self._frames(frames),
             segments=self._segments(sound, warnings),
             warnings=tuple(warnings),
         )
+        if not sample.parts():
+            reasons = " ".join(map(str, warnings))
+            raise NoModalityError(f"Nothing of the clip can be used. {reasons}".strip())
+        return sample
 
     def _check_modalities(self, clip: Clip, warnings: list[MerclipWarning]) -> None:
         letters = {name: letter for letter, name in MODALITIES.items()}

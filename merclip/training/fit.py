@@ -91,7 +91,9 @@ def fit_network(
     """
     network = engine.network
     if not network.config.use_label_encoder and network.config.n_classes != len(classes):
-        network.set_classes(len(classes))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            network.set_classes(len(classes))
     source, kept = _source(engine, clips, settings)
     targets = targets[kept]
     train, validation = hold_out(
