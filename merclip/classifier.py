@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 
 from merclip._optional import import_pandas
-from merclip.engine import Engine, OnError, Reading, check_origin, choose_device, label_tokens
+from merclip.engine import OnError, Reading, check_origin, choose_device
 from merclip.errors import InputError, LabelError, NotFittedError
 from merclip.hub import HubAccess, load_model, model_card
 from merclip.inputs import as_clips, iter_clips, labels_in
@@ -24,15 +24,10 @@ from merclip.network import MERCLIP, save_checkpoint
 from merclip.parameters import check_parameters, seed_of
 from merclip.preprocess import MODALITIES, ClipFeatures, Features, PreprocessConfig
 from merclip.results import Prediction, make_predictions
-from merclip.scoring import (
-    DecisionRule,
-    fit_temperature,
-    log_probabilities,
-    probabilities,
-    threshold_row,
-)
+from merclip.scoring import DecisionRule, log_probabilities, probabilities, threshold_row
+from merclip.session import Session
 from merclip.training import Callback
-from merclip.training.fit import FitSettings, fit_network
+from merclip.training.fit import FitSettings
 from merclip.types import Clip, Clips
 
 if TYPE_CHECKING:
@@ -230,7 +225,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             `X` and `y` differ in length.
         """
         check_parameters(self.get_params(deep=False))
-        if not (self.warm_start and hasattr(self, "_engine")):
+        if not (self.warm_start and hasattr(self, "_session")):
             self._load()
         self.history_: list[dict[str, Any]] = []
         if X is None:
@@ -243,12 +238,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y = self._given_targets(X, y)
         labels = LabelSet.of(names_in(y, self.multi_label) if self.labels is None else self.labels)
         clips, targets = self._training_data(X, y, labels)
-        self._fitted_labels = labels
         if self.tune == "none":
-            return self._fit_temperature(clips, targets)
+            return self._fit_temperature(clips, targets, labels)
         if not self.multi_label and len(np.unique(targets)) < 2:
             raise InputError("y has one class alone; there is nothing to tell apart.")
-        return self._train(clips, targets, self._settings(), sample_weight, groups)
+        return self._train(clips, targets, labels, self._settings(), sample_weight, groups)
 
     def partial_fit(self, X: Any, y: Any = None, *, classes: Any = None) -> Self:
         """Go on learning from a few more clips: one pass, no validation.
@@ -268,14 +262,13 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_parameters(self.get_params(deep=False))
         self._ready()
         labels = self._label_set()
-        if classes is not None and self.labels is None and not hasattr(self, "_fitted_labels"):
+        if classes is not None and self.labels is None and self._ready().fitted_labels is None:
             labels = LabelSet.of(classes)
         if labels is None:
             raise LabelError("The first call of partial_fit needs classes=, or set labels=.")
         clips, targets = self._training_data(X, self._given_targets(X, y), labels)
-        self._fitted_labels = labels
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)
-        return self._train(clips, targets, settings)
+        return self._train(clips, targets, labels, settings)
 
     # Predicting: arrays -----------------------------------------------------
 
@@ -385,7 +378,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # One clip has one answer: there is no row to skip.
         skip = given.single and self.on_error == "skip"
         reading = self._reading(on_error="nan") if skip else self._reading()
-        found = self._predictions(list(self._ready().encode(given.clips, reading)))
+        found = self._predictions(list(self._ready().engine.encode(given.clips, reading)))
         return found[0] if given.single else found
 
     def predict_iter(
@@ -401,7 +394,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Clips that are read before the first answer comes.
         """
         reading = self._reading() if batch_size is None else self._reading(batch_size=batch_size)
-        for features in self._ready().encode(iter_clips(clips), reading):
+        for features in self._ready().engine.encode(iter_clips(clips), reading):
             yield from self._predictions([features])
 
     def with_labels(self, labels: Any) -> Self:
@@ -423,7 +416,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         Features
         """
-        engine = self._ready()
+        engine = self._ready().engine
         encoded = engine.encode(as_clips(X).clips, self._reading(for_training=True))
         return Features(encoded, engine.fingerprint())
 
@@ -488,34 +481,21 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Path
             The directory.
         """
-        checkpoint = self._ready().checkpoint
-        labels = self._label_set()
-        threshold = getattr(self, "_fitted_threshold", None)
-        if self.threshold is not None:
-            threshold = self.threshold
-        if isinstance(threshold, Mapping):  # JSON would turn integer names into strings
-            threshold = [[name, float(value)] for name, value in threshold.items()]
-        elif threshold is not None:
-            threshold = float(threshold)
-        checkpoint.classifier = {
-            "labels": None if labels is None else [list(pair) for pair in labels.to_dict().items()],
-            "prompt": prompt_list(self.prompt),
-            "multi_label": self.multi_label,
-            "threshold": threshold,
-            "calibration": self.calibration_,
-        }
+        session, labels = self._ready(), self._label_set()
+        threshold = session.fitted_threshold if self.threshold is None else self.threshold
+        session.describe(labels, prompt_list(self.prompt), self.multi_label, threshold)
         path = Path(directory)
-        card = model_card(checkpoint, labels)
-        save_checkpoint(checkpoint, path, card, bundle_backbone=bundle_backbone)
+        card = model_card(session.checkpoint, labels)
+        save_checkpoint(session.checkpoint, path, card, bundle_backbone=bundle_backbone)
         return path
 
     def to(self, device: str | torch.device) -> Self:
         """Move to a device and return self."""
         chosen = choose_device(device)
         self.device = device
-        if hasattr(self, "_engine"):
-            self._engine.network.to(chosen)
-            self._engine.forget_labels()
+        if hasattr(self, "_session"):
+            self._session.engine.network.to(chosen)
+            self._session.engine.forget_labels()
         return self
 
     # State that scikit-learn and users look at --------------------------------
@@ -533,7 +513,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def network_(self) -> MERCLIP:
         """The network, loaded if need be."""
-        return self._ready().network
+        return self._ready().engine.network
 
     @property
     def backbone_(self) -> dict[str, Any]:
@@ -553,16 +533,13 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def calibration_(self) -> dict[str, Any]:
         """Temperature of the probabilities, and the labels that it was fitted for."""
-        stored = self._ready().checkpoint.classifier.get("calibration")
-        return dict(stored or {"temperature": 1.0, "labels": None})
+        return self._ready().calibration()
 
     @property
     def threshold_(self) -> Array:
         """Least probability of each class, shape (k,)."""
-        threshold = self.threshold
-        if threshold is None:
-            threshold = getattr(self, "_fitted_threshold", None)
-        return threshold_row(threshold, self.classes_)
+        fitted = self._ready().fitted_threshold
+        return threshold_row(fitted if self.threshold is None else self.threshold, self.classes_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._label_set() is not None
@@ -579,12 +556,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # How it works inside ------------------------------------------------------
 
-    def _ready(self) -> Engine:
-        """Return the engine, loading the model at first use."""
-        if not hasattr(self, "_engine"):
+    def _ready(self) -> Session:
+        """Return the session, loading the model at first use."""
+        if not hasattr(self, "_session"):
             check_parameters(self.get_params(deep=False))
             self._load()
-        return self._engine
+        return self._session
 
     def _load(self, access: HubAccess | None = None) -> None:
         device = choose_device(self.device)
@@ -599,18 +576,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 preprocess=self.preprocess,
             )
         checkpoint.network.to(device)
-        self._engine = Engine(checkpoint)
-        self._set_tower_dtype(self.dtype)
-        self.__dict__.pop("_fitted_labels", None)
-        self.__dict__.pop("_fitted_threshold", None)
+        self._session = Session(checkpoint, getattr(torch, self.dtype))
 
     def _hub_access(self) -> HubAccess:
         # fit loads again what from_pretrained did; a pickle must not hold the token.
         access: HubAccess = getattr(self, "_access", HubAccess())
         return replace(access, revision=self.revision, force_download=False)
-
-    def _set_tower_dtype(self, dtype: str) -> None:
-        self._engine.network.set_tower_dtype(getattr(torch, dtype))
 
     def _reading(self, **changed: Any) -> Reading:
         values = {
@@ -623,13 +594,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _label_set(self) -> LabelSet | None:
         if self.labels is not None:
             return LabelSet.of(self.labels)
-        if hasattr(self, "_fitted_labels"):
-            return self._fitted_labels
-        return self._stored_labels()
-
-    def _stored_labels(self) -> LabelSet | None:
-        stored = self._ready().checkpoint.classifier.get("labels")
-        return LabelSet.of(dict(stored)) if stored else None
+        return self._ready().known_labels()
 
     def _required_labels(self) -> LabelSet:
         labels = self._label_set()
@@ -644,18 +609,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise LabelError("One-of-n needs at least two labels; for one, set multi_label=True.")
         return labels
 
-    def _check_fixed_labels(self, labels: LabelSet) -> None:
-        fitted = getattr(self, "_fitted_labels", None) or self._stored_labels()
-        if fitted is None or fitted.classes.tolist() != labels.classes.tolist():
-            raise LabelError(
-                "A network without a label encoder knows only the labels that it was fitted on."
-            )
-
     def _features(
         self, X: Any = None, audio: Any = None, text: Any = None, video: Any = None
     ) -> list[ClipFeatures]:
         self._required_labels()
-        engine = self._ready()
+        engine = self._ready().engine
         if not isinstance(X, Features):
             clips = as_clips(X, audio, text, video=video).clips
             return list(engine.encode(clips, self._reading()))
@@ -665,15 +623,13 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return list(X)
 
     def _logits(self, features: Sequence[ClipFeatures]) -> Array:
-        engine, labels = self._ready(), self._required_labels()
-        if engine.network.config.use_label_encoder:
-            prompts = prompt_list(self.prompt)
-            embedded = engine.label_embeddings(labels, prompts, self.on_long_label)
-        else:
-            self._check_fixed_labels(labels)
-            embedded = None
-        logits = engine.logits(features, embedded, self.multi_label)
-        return logits if self.multi_label else logits / self.calibration_["temperature"]
+        return self._ready().logits(
+            features,
+            self._required_labels(),
+            prompt_list(self.prompt),
+            multi_label=self.multi_label,
+            on_long_label=self.on_long_label,
+        )
 
     def _rule(self) -> DecisionRule:
         return DecisionRule(self.classes_, self.multi_label, self.threshold_, self.abstain)
@@ -697,7 +653,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _training_data(self, X: Any, y: Any, labels: LabelSet) -> tuple[Clips | Features, Array]:
         clips = X if isinstance(X, Features) else as_clips(X).clips
         if isinstance(clips, Features):
-            check_origin(clips, self._ready().fingerprint())
+            check_origin(clips, self._ready().engine.fingerprint())
         if len(clips) != len(y):
             raise InputError(f"X has {len(clips)} clips and y has {len(y)} labels.")
         encode = encode_label_sets if self.multi_label else encode_targets
@@ -725,45 +681,36 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         clips: Clips | Features,
         targets: Array,
+        labels: LabelSet,
         settings: FitSettings,
         sample_weight: Any = None,
         groups: Any = None,
     ) -> Self:
-        engine, labels = self._ready(), self._required_labels()
-        limit = engine.network.max_label_tokens
-        tokens = label_tokens(labels, prompt_list(self.prompt), limit, self.on_long_label)
-        self._set_tower_dtype("float32")
-        outcome = fit_network(
-            engine,
+        outcome = self._ready().train(
             clips,
             targets,
-            labels.classes,
-            tokens,
+            labels,
+            prompt_list(self.prompt),
             settings,
+            on_long_label=self.on_long_label,
             sample_weight=sample_weight,
             groups=groups,
         )
-        self._set_tower_dtype(self.dtype)
-        engine.forget_labels()
-        checkpoint = engine.checkpoint
-        checkpoint.encoders_trained = checkpoint.encoders_trained or settings.tune == "full"
-        checkpoint.classifier["calibration"] = None
         self.history_ = outcome.history
         self.interrupted_ = outcome.interrupted
-        self._fitted_threshold = outcome.threshold
         return self
 
-    def _fit_temperature(self, clips: Clips | Features, targets: Array) -> Self:
+    def _fit_temperature(self, clips: Clips | Features, targets: Array, labels: LabelSet) -> Self:
         if self.multi_label:
             raise InputError("tune='none' calibrates one-of-n probabilities, not multi-label.")
-        self._engine.checkpoint.classifier["calibration"] = None
+        session = self._ready()
         reading = self._reading(on_error="raise" if self.on_error == "raise" else "nan")
-        encoded = clips if isinstance(clips, Features) else self._engine.encode(clips, reading)
-        features = list(encoded)
-        read = [i for i, clip in enumerate(features) if clip.error is None]
-        logits = self._logits([features[i] for i in read])
-        self._engine.checkpoint.classifier["calibration"] = {
-            "temperature": fit_temperature(logits, targets[read]),
-            "labels": self.classes_.tolist(),
-        }
+        encoded = clips if isinstance(clips, Features) else session.engine.encode(clips, reading)
+        session.calibrate(
+            list(encoded),
+            targets,
+            labels=labels,
+            prompts=prompt_list(self.prompt),
+            on_long_label=self.on_long_label,
+        )
         return self

@@ -104,7 +104,7 @@ def test_parameters_win_over_what_was_saved(saved):
 
 def test_weights_can_be_stored_in_half_precision(saved, tmp_path):
     classifier, _ = saved
-    checkpoint = classifier._engine.checkpoint
+    checkpoint = classifier._session.checkpoint
     save_checkpoint(checkpoint, tmp_path / "half", "card", dtype=torch.float16)
     stored = load_file(tmp_path / "half" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}

@@ -22,6 +22,7 @@ ROOMS = [
     {"results"},
     {"engine", "parameters"},
     {"training", "evaluation", "hub"},
+    {"session"},
     {"classifier"},
     {"datasets", "plots", "cli"},
 ]
