@@ -107,7 +107,7 @@ def write_clip(path: Path, scene: Scene) -> None:
 
 
 def main() -> None:
-    """Writes every clip into this folder."""
+    """Write every clip into this folder."""
     for name, scene in SCENES.items():
         path = FOLDER / f"{name}.mp4"
         write_clip(path, scene)

@@ -80,8 +80,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     epochs, batch_size : int
     microbatch : int, optional
         Clips in one forward and backward pass. Default 4 for ``tune="full"``.
-    lr : float or {"paper", "practical", "few-shot"}, optional
-        Default "few-shot" for "head" and "practical" for "full".
+    lr : float or {"paper", "practical", "few-shot", "fresh"}, optional
+        Default "practical" for ``tune="full"``; for "head" "few-shot", or
+        "fresh" where the fusion was not trained before.
     validation : float
         Share of clips held out to find the best epoch.
     class_weight : "balanced" or mapping from label to float, optional

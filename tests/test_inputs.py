@@ -466,6 +466,4 @@ def test_a_span_of_an_array_needs_its_frame_rate(media: MediaSet) -> None:
 def test_sound_in_hugging_faces_form_is_sound_with_its_rate(clf):
     array = np.sin(np.arange(8000) / 9).astype(np.float32)
     row = {"audio": {"array": array, "sampling_rate": 16000, "path": "a.wav"}}
-    np.testing.assert_array_equal(
-        clf.predict_proba([row]), clf.predict_proba(audio=(array, 16000))
-    )
+    np.testing.assert_array_equal(clf.predict_proba([row]), clf.predict_proba(audio=(array, 16000)))

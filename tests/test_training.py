@@ -273,12 +273,14 @@ def test_balanced_weights_are_inverse_to_counts_and_of_mean_1():
 
 
 def test_learning_rate_presets():
-    assert learning_rates("paper", "full") == PRESETS["paper"]
-    assert learning_rates(None, "full").encoders == 1e-5
-    assert learning_rates(0.5, "head").head == 0.5
+    assert learning_rates("paper", "full", True) == PRESETS["paper"]
+    assert learning_rates(None, "full", False) == PRESETS["practical"]
+    assert learning_rates(None, "head", True) == PRESETS["few-shot"]
+    assert learning_rates(None, "head", False) == PRESETS["fresh"]
+    assert learning_rates(0.5, "head", True).head == 0.5
     for wrong in (-1, 0, "fast", True):
         with pytest.raises(ValueError, match="lr"):
-            learning_rates(wrong, "head")
+            learning_rates(wrong, "head", True)
 
 
 def test_the_schedule_warms_up_and_falls():

@@ -101,7 +101,7 @@ class Pose:
 
 
 def bump(x: Array, y: Array, centre: tuple[float, float], size: tuple[float, float]) -> Array:
-    """A smooth hill of height one."""
+    """Return a smooth hill of height one."""
     return np.exp(-(((x - centre[0]) / size[0]) ** 2) - ((y - centre[1]) / size[1]) ** 2)
 
 
@@ -142,7 +142,7 @@ class FacePainter:
     """Paints frames of one person; the textures are drawn once from a fixed seed."""
 
     def __init__(self, expression: Expression, seed: int = 7) -> None:
-        """Prepares the background, the skin's and the hair's texture and the grain."""
+        """Prepare the background, the skin's and the hair's texture and the grain."""
         self.expression = expression
         self.random = np.random.default_rng(seed)
         rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
@@ -166,7 +166,7 @@ class FacePainter:
         return self._photograph(image)
 
     def _draw_background(self, noise: Array) -> Array:
-        """An out-of-focus room: a lit wall, with a darker shape at one side."""
+        """Return an out-of-focus room: a lit wall, with a darker shape at one side."""
         x, y = self.frame_x, self.frame_y
         light = 0.50 + 0.10 * bump(x, y, (-0.9, -0.6), (1.2, 1.2)) - 0.10 * ramp(x, 0.5, 1.3)
         light -= 0.14 * ramp(x, 0.88, 1.0) - 0.05 * ramp(y, 0.2, 0.9)
@@ -183,7 +183,7 @@ class FacePainter:
         return x.astype(np.float32), y.astype(np.float32)
 
     def _paint_neck_and_ears(self, image: Array, x: Array, y: Array) -> None:
-        """What the face lies in front of: shirt, neck, ears."""
+        """Return what the face lies in front of: shirt, neck, ears."""
         shoulders = self.frame_y - 0.92 - 0.30 * np.abs(self.frame_x) ** 2
         paint(image, SHIRT, inside(shoulders, 3.0))
         neck_shade = 0.60 - 0.34 * bump(x, y, (0.1, 0.86), (0.5, 0.17)) - 0.18 * x
@@ -201,14 +201,14 @@ class FacePainter:
         return 0.35 * self.expression.talk_opening * loudness
 
     def _face_half_width(self, y: Array, drop: float) -> Array:
-        """The outline of the face: a round skull above, a narrower jaw and chin below."""
+        """Return the outline of the face: a round skull above, a narrower jaw and chin below."""
         skull = np.sqrt(np.clip(1.0 - (np.minimum(y + 0.1, 0.0) / 0.98) ** 2, 0.0, 1.0))
         below = np.clip((y + 0.1) / (1.07 + drop), 0.0, 1.0)
         jaw = np.clip(1.0 - below**2.7, 0.0, 1.0) ** 0.62
         return 0.725 * np.where(y < -0.1, skull, jaw)
 
     def _mouth_edges(self, x: Array, loudness: float) -> tuple[Array, Array, Array, Array]:
-        """The y of the mouth's outer and inner edges, from the top down, at every x."""
+        """Return the y of the mouth's outer and inner edges, from the top down, at every x."""
         face = self.expression
         opening = face.rest_opening + face.talk_opening * loudness
         across = np.clip(np.abs(x) / face.mouth_width, 0.0, 1.0)
@@ -220,7 +220,7 @@ class FacePainter:
         return top - thin + cupid, top, bottom, bottom + 1.35 * thin
 
     def _relief(self, x: Array, y: Array, drop: float) -> Array:
-        """The height map of the face's front."""
+        """Return the height map of the face's front."""
         face, side = self.expression, np.abs(x)
         dome = 0.62 * np.sqrt(np.clip(1.0 - (x / 0.84) ** 2 - (y / 1.22) ** 2, 0.03, 1.0))
         bridge = ramp(y, -0.32, 0.20) * (1.0 - ramp(y, 0.21, 0.31))
@@ -261,7 +261,7 @@ class FacePainter:
         return np.clip(dark, 0.0, 0.85)
 
     def _paint_skin(self, image: Array, x: Array, y: Array, loudness: float) -> None:
-        """The lit skin, with its folds and nostrils."""
+        """Return the lit skin, with its folds and nostrils."""
         drop = self._jaw_drop(loudness)
         slope_y, slope_x = np.gradient(self._relief(x, y, drop) * PIXELS_PER_UNIT)
         length = np.sqrt(slope_x**2 + slope_y**2 + 1.0)
@@ -342,7 +342,7 @@ class FacePainter:
     def _paint_teeth(
         self, image: Array, x: Array, y: Array, opening: Array, top: Array, bottom: Array
     ) -> None:
-        """The upper row of teeth and, when bared, the lower one."""
+        """Return the upper row of teeth and, when bared, the lower one."""
         face = self.expression
         bite = np.minimum(top + 0.105, top + 0.9 * (bottom - top))
         rows = inside(bite - y, 2.5)
@@ -373,7 +373,7 @@ class FacePainter:
         paint(image, CREASE, 0.30 * shadow * (1.0 - ramp(np.abs(x), 0.4, 0.6)))
 
     def _photograph(self, image: Array) -> NDArray[np.uint8]:
-        """What a camera adds: a soft lens, darker corners, grain."""
+        """Return what a camera adds: a soft lens, darker corners, grain."""
         image = blur(image, 0.9)
         image *= (1.0 - 0.10 * (self.frame_x**2 + self.frame_y**2))[..., None]
         grain = self.random.standard_normal((HEIGHT, WIDTH, 1)).astype(np.float32)

@@ -121,7 +121,7 @@ Sound = tuple[Phoneme, float, float | None]  # with its seconds and its pitch, i
 
 
 def parse_phrase(phrase: str, tempo: float) -> list[Sound]:
-    """Turns a phrase into sounds: each with its length in seconds and, for some, its pitch."""
+    """Turn a phrase into sounds: each with its length in seconds and, for some, its pitch."""
     sounds: list[Sound] = []
     for word in [*phrase.split(), "_"]:
         name, *numbers = word.split(":")
@@ -133,7 +133,7 @@ def parse_phrase(phrase: str, tempo: float) -> list[Sound]:
 
 
 def smooth(track: Array, seconds: float) -> Array:
-    """Moves gradually between the steps of a track, as the tongue and the lips do."""
+    """Move gradually between the steps of a track, as the tongue and the lips do."""
     window = np.hanning(int(seconds * SAMPLE_RATE) + 2)
     padded = np.pad(track, len(window) // 2, mode="edge")
     size = len(padded) + len(window) - 1
@@ -144,12 +144,12 @@ def smooth(track: Array, seconds: float) -> Array:
 
 
 def loudness(signal: Array, seconds: float) -> Array:
-    """The root mean square of a signal around every sample."""
+    """Return the root mean square of a signal around every sample."""
     return np.sqrt(np.maximum(smooth(signal**2, seconds), 0.0))
 
 
 def resonate(signal: Array, centre: Array, bandwidth: float) -> Array:
-    """A two-pole resonator with unit gain at zero frequency whose centre moves."""
+    """Run a two-pole resonator with unit gain at zero frequency whose centre moves."""
     radius = np.exp(-np.pi * bandwidth / SAMPLE_RATE)
     feedback = (2.0 * radius * np.cos(2.0 * np.pi * centre / SAMPLE_RATE)).tolist()
     decay = radius * radius
@@ -168,7 +168,7 @@ def band_of_noise(centre: Array, random: np.random.Generator) -> Array:
 
 
 def pitch_track(sounds: list[Sound], starts: Array, total: int) -> Array:
-    """The melody in semitones: accents joined by smooth lines, with a slow tremor."""
+    """Return the melody in semitones: accents joined by smooth lines, with a slow tremor."""
     seconds = np.arange(total) / SAMPLE_RATE
     accents = [
         (start + 0.4 * length, pitch)
@@ -181,7 +181,7 @@ def pitch_track(sounds: list[Sound], starts: Array, total: int) -> Array:
 
 
 def glottal_pulses(pitch: Array, manner: Manner, random: np.random.Generator) -> Array:
-    """The airflow's slope at the glottis: it opens slowly and shuts abruptly, every cycle."""
+    """Return the airflow's slope at the glottis, which opens slowly and shuts abruptly."""
     cycles = np.cumsum(pitch) / SAMPLE_RATE
     wobble = random.standard_normal(int(cycles[-1]) + 3)
     cycles = cycles + np.interp(cycles, np.arange(len(wobble)), manner.jitter * wobble)
@@ -202,7 +202,7 @@ def glottal_pulses(pitch: Array, manner: Manner, random: np.random.Generator) ->
 def through_vocal_tract(
     sound: Array, formants: Array, scale: float, random: np.random.Generator
 ) -> Array:
-    """Filters the source with three moving and five fixed formants, and lets it out."""
+    """Filter the source with three moving and five fixed formants, and lets it out."""
     total = len(sound)
     for index, bandwidth in enumerate(BANDWIDTHS):
         target = formants[:, index] if index < 3 else np.full(total, UPPER_FORMANTS[index - 3])
@@ -220,7 +220,7 @@ def press(sound: Array, drive: float) -> Array:
 
 
 def in_a_room(signal: Array, random: np.random.Generator) -> Array:
-    """Adds the faint echo and the noise floor of a small room."""
+    """Add the faint echo and the noise floor of a small room."""
     seconds = np.arange(int(0.25 * SAMPLE_RATE)) / SAMPLE_RATE
     echo = 0.012 * random.standard_normal(len(seconds)) * np.exp(-seconds / 0.045)
     echo[: int(0.004 * SAMPLE_RATE)] = 0.0

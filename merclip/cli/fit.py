@@ -38,7 +38,7 @@ from merclip.cli._summary import summary
 if TYPE_CHECKING:
     from merclip.classifier import EmotionClassifier
 
-RATES = ("few-shot", "practical", "paper")
+RATES = ("few-shot", "fresh", "practical", "paper")
 _CHECKPOINT_FILES = ("config.json", "model.safetensors", "README.md")
 _ROW = re.compile(r"^Row (\d+): ")
 

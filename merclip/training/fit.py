@@ -105,7 +105,7 @@ def fit_network(
     part = partial(_part, source, targets, weights)
     trainer = Trainer(
         network,
-        _plan(settings),
+        _plan(settings, network.fusion_trained),
         partial(embed_labels, network, tokens) if network.config.use_label_encoder else None,
         callbacks=settings.callbacks,
         progress=settings.progress,
@@ -122,11 +122,11 @@ def fit_network(
     return FitOutcome(trainer.history, trainer.interrupted, threshold)
 
 
-def _plan(settings: FitSettings) -> TrainingPlan:
+def _plan(settings: FitSettings, fusion_trained: bool) -> TrainingPlan:
     full = settings.tune == "full"
     microbatch = settings.microbatch or (FULL_MICROBATCH if full else settings.batch_size)
     return TrainingPlan(
-        rates=learning_rates(settings.lr, settings.tune),
+        rates=learning_rates(settings.lr, settings.tune, fusion_trained),
         train_encoders=full,
         epochs=settings.epochs,
         batch_size=settings.batch_size,

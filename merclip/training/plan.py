@@ -27,23 +27,33 @@ class LearningRates:
 PRESETS = {
     "paper": LearningRates(1e-5, 1e-5),
     "practical": LearningRates(1e-5, 1e-4),
-    "few-shot": LearningRates(1e-5, 1e-3),
+    "few-shot": LearningRates(1e-5, 3e-4),
+    "fresh": LearningRates(1e-5, 1e-3),
 }
 """The paper's own rate is lost: "paper" is our reading of it (one rate for all);
-"practical" lets a fresh decoder learn faster; "few-shot" suits a trained one
-with cached embeddings and few steps."""
+"practical" lets a fresh decoder learn faster. With cached embeddings and few
+steps "few-shot" suits a decoder that was trained before, "fresh" a new one."""
 
 
-def learning_rates(lr: float | str | None, tune: str) -> LearningRates:
+def learning_rates(lr: float | str | None, tune: str, fusion_trained: bool) -> LearningRates:
     """Return the rates that the parameter `lr` of the classifier stands for.
+
+    Parameters
+    ----------
+    lr : float, str or None
+    tune : {"head", "full"}
+    fusion_trained : bool
+        Whether the decoder was trained before.
 
     Raises
     ------
     InputError
         Neither a positive number nor a preset's name.
     """
+    if lr is None and tune == "full":
+        return PRESETS["practical"]
     if lr is None:
-        return PRESETS["practical" if tune == "full" else "few-shot"]
+        return PRESETS["few-shot" if fusion_trained else "fresh"]
     if isinstance(lr, str) and lr in PRESETS:
         return PRESETS[lr]
     if isinstance(lr, (int, float)) and not isinstance(lr, bool) and 0 < lr < math.inf:
