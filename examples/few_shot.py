@@ -113,13 +113,11 @@ def main() -> None:
     parser.add_argument("--lr", type=float)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--validation", type=float, default=0.1)
     given = parser.parse_args()
     params = {
         "lr": given.lr,
         "epochs": given.epochs,
         "batch_size": given.batch_size,
-        "validation": given.validation,
     }
     for task in given.task:
         measure(task, given.data, given.shots, given.seeds, **params)

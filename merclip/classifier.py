@@ -83,8 +83,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     lr : float or {"paper", "practical", "few-shot", "fresh"}, optional
         Default "practical" for ``tune="full"``; for "head" "few-shot", or
         "fresh" where the fusion was not trained before.
-    validation : float
-        Share of clips held out to find the best epoch.
+    validation : float or "auto"
+        Share of clips held out to find the best epoch. "auto" is 0.1, or 0
+        where that is less than 20 clips: so few would choose by chance.
     class_weight : "balanced" or mapping from label to float, optional
     callbacks : list of Callback, optional
     checkpoint_dir : path, optional
@@ -154,7 +155,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 16,
         microbatch: int | None = None,
         lr: float | str | None = None,
-        validation: float = 0.1,
+        validation: float | Literal["auto"] = "auto",
         class_weight: Any = None,
         callbacks: Sequence[Callback] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,

@@ -42,7 +42,8 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         if value is not None and not (whole and value >= 1):
             raise InputError(f"{name} is a whole number of at least 1, got {value!r}.")
     _check_share("abstain", parameters["abstain"], optional=True)
-    _check_share("validation", parameters["validation"])
+    if parameters["validation"] != "auto":
+        _check_share("validation", parameters["validation"])
     prompt_list(parameters["prompt"])
 
 

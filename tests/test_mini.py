@@ -24,7 +24,14 @@ def mini():
 
 
 def test_it_names_the_emotion_of_the_clips_that_we_ship(mini):
-    assert mini.predict([HAPPY, ANGRY]).tolist() == ["happy", "angry"]
+    said = ["Oh wow! I'm so happy to see you!", "You never listen to me! Stop it!"]
+    assert mini.predict([HAPPY, ANGRY], text=said).tolist() == ["happy", "angry"]
+
+
+def test_it_names_the_emotion_of_drawn_faces():
+    faces = EmotionClassifier(LABELS, use_video_audio=False)
+    assert faces.predict([HAPPY, ANGRY]).tolist() == ["happy", "angry"]
+    assert faces(HAPPY).modalities_used == ("video",)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +77,9 @@ def test_it_says_what_it_used_and_whether_scores_are_calibrated(mini):
 
 
 def test_its_own_labels_are_used_when_none_are_given():
-    found = EmotionClassifier().predict(HAPPY)
-    assert found.tolist() == ["happy"]
+    classifier = EmotionClassifier()
+    assert len(classifier.classes_) == 8
+    assert classifier.predict(text="I am so happy, what a wonderful day!").tolist() == ["happy"]
 
 
 def test_several_labels_have_scores_of_their_own():

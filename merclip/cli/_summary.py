@@ -38,7 +38,7 @@ def _epochs(classifier: EmotionClassifier) -> str:
 def _score(classifier: EmotionClassifier) -> str:
     scored = [record for record in classifier.history_ if record["val_score"] is not None]
     if not scored:
-        return "unknown: no clips were held out (too few of a class, or --validation 0)"
+        return "unknown: no clips were held out (see --validation)"
     best = max(scored, key=lambda record: (record["val_score"], -record["val_loss"]))
     kind = "micro F1" if classifier.multi_label else "accuracy"
     return f"{best['val_score']:.3f} {kind} on held-out clips, after epoch {best['epoch'] + 1}"

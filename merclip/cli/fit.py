@@ -105,7 +105,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation",
         type=_held_out,
         metavar="X",
-        help="share of clips held out to find the best epoch; default 0.1",
+        help="share of clips held out to find the best epoch; default 0.1 from 200 clips on",
     )
     group.add_argument("--class-weight", choices=("balanced",), help="make up for rare labels")
     group.add_argument("--seed", type=int, metavar="N", help="default 0")

@@ -36,7 +36,7 @@ class FitSettings:
     batch_size: int = 16
     microbatch: int | None = None
     lr: float | str | None = None
-    validation: float = 0.1
+    validation: float | str = "auto"
     multi_label: bool = False
     class_weight: Any = None
     seed: int = 0

@@ -11,16 +11,22 @@ from merclip.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
+AUTO_SHARE, LEAST_HELD_OUT = 0.1, 20
+"""What "auto" holds out, and the fewest clips that tell one epoch from another (ours)."""
 
-def hold_out(targets: Array, share: float, seed: int, groups: Any = None) -> tuple[Array, Array]:
+
+def hold_out(
+    targets: Array, share: float | str, seed: int, groups: Any = None
+) -> tuple[Array, Array]:
     """Split positions into training and validation.
 
     Parameters
     ----------
     targets : ndarray of shape (n,) or (n, k)
         One-of-n targets are split evenly over classes.
-    share : float
-        Share of clips (or of groups) to hold out, in [0, 1).
+    share : float or "auto"
+        Share of clips (or of groups) to hold out, in [0, 1). "auto" is 0.1, or
+        0 where that is less than 20 clips.
     seed : int
     groups : sequence of length n, optional
         Clips of one group (a speaker, a dialogue) stay together.
@@ -36,8 +42,10 @@ def hold_out(targets: Array, share: float, seed: int, groups: Any = None) -> tup
     InputError
         `share` is not in [0, 1).
     """
-    if not 0 <= share < 1:
-        raise InputError(f"validation is a share in [0, 1), got {share!r}.")
+    if share == "auto":
+        share = AUTO_SHARE if AUTO_SHARE * len(targets) >= LEAST_HELD_OUT else 0.0
+    if isinstance(share, str) or not 0 <= share < 1:
+        raise InputError(f"validation is a share in [0, 1) or 'auto', got {share!r}.")
     everything = np.arange(len(targets))
     nothing = np.array([], dtype=np.int64)
     if share == 0:

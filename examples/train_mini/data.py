@@ -1,0 +1,190 @@
+"""The data sets as arrays, with labels numbered as in `settings.CLASSES`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+from settings import CLASSES
+
+SAME_CLASS = {
+    "anger": "angry",
+    "fear": "fearful",
+    "happiness": "happy",
+    "joy": "happy",
+    "sadness": "sad",
+    "surprise": "surprised",
+}
+EKMAN_OF = {
+    "anger": "anger annoyance disapproval",
+    "disgust": "disgust",
+    "fear": "fear nervousness",
+    "joy": "admiration amusement approval caring desire excitement gratitude joy love optimism "
+    "pride relief",
+    "sadness": "disappointment embarrassment grief remorse sadness",
+    "surprise": "confusion curiosity realization surprise",
+    "neutral": "neutral",
+}
+"""GoEmotions to Ekman's emotions, as the authors of GoEmotions map them."""
+
+VALIDATION_ACTORS = ("15", "16")
+TEST_ACTORS = ("17", "18", "19", "20")
+VALIDATION_SPEAKERS = ("15", "16")
+LEFT_OUT = "bored"
+"""A class of EmoDB that no step sees: it measures few-shot learning of a new class."""
+
+
+@dataclass
+class Labelled:
+    """Samples with class numbers, and a group (speaker or data set) for each."""
+
+    samples: list
+    classes: np.ndarray
+    groups: np.ndarray
+
+    def where(self, mask: np.ndarray) -> Labelled:
+        """Return the samples for which `mask` is true."""
+        kept = np.flatnonzero(mask)
+        return Labelled([self.samples[i] for i in kept], self.classes[kept], self.groups[kept])
+
+    def __add__(self, other: Labelled) -> Labelled:
+        return Labelled(
+            self.samples + other.samples,
+            np.concatenate([self.classes, other.classes]),
+            np.concatenate([self.groups, other.groups]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def class_number(name: str) -> int:
+    """Return the number of a class under any data set's name for it."""
+    return CLASSES.index(SAME_CLASS.get(name, name))
+
+
+def fer2013(data: Path, split: str) -> Labelled:
+    """Faces of FER2013: RGB arrays of 48 x 48 pixels."""
+    return _faces(data / "fer2013_faces.tar", split, "fer")
+
+
+def facial_expressions(data: Path, split: str) -> Labelled:
+    """Photographed faces of muxspace/facial_expressions: RGB arrays."""
+    return _faces(data / "facial_expressions.tar", split, "photo")
+
+
+def ravdess(data: Path) -> Labelled:
+    """Speech of RAVDESS, actors 1 to 20, grouped as "ravdess-ACTOR"."""
+    return _speech(data / "ravdess_speech.tar", "ravdess", "actor")
+
+
+def emodb(data: Path) -> Labelled:
+    """Speech of EmoDB without its class "bored", grouped as "emodb-SPEAKER"."""
+    return _speech(data / "emodb_speech.tar", "emodb", "speaker")
+
+
+def goemotions(data: Path, split: str) -> Labelled:
+    """Comments whose labels all map to one of Ekman's emotions or neutral."""
+    mapped = {fine: ekman for ekman, names in EKMAN_OF.items() for fine in names.split()}
+    texts, classes = [], []
+    for row in _rows(data / "text" / f"goemotions_{split}.csv"):
+        found = {mapped[name] for name in row["emotions"].split("|")}
+        if len(found) == 1:
+            texts.append(row["text"])
+            classes.append(class_number(found.pop()))
+    return Labelled(texts, np.array(classes), np.full(len(texts), "goemotions"))
+
+
+def goemotions_fine(data: Path, split: str) -> tuple[list[str], np.ndarray, list[str]]:
+    """Comments with exactly one of GoEmotions' 28 labels: texts, numbers, names."""
+    rows = [r for r in _rows(data / "text" / f"goemotions_{split}.csv") if "|" not in r["emotions"]]
+    names = sorted({row["emotions"] for row in rows})
+    numbers = np.array([names.index(row["emotions"]) for row in rows])
+    return [row["text"] for row in rows], numbers, names
+
+
+def meld(data: Path, split: str) -> Labelled:
+    """Utterances of MELD with its seven emotions."""
+    rows = list(_rows(data / "text" / f"meld_{split}_sent_emo.csv"))
+    texts = [_clean(row["Utterance"]) for row in rows]
+    classes = np.array([class_number(row["Emotion"]) for row in rows])
+    return Labelled(texts, classes, np.full(len(texts), "meld"))
+
+
+def training_sentences(data: Path) -> list[str]:
+    """All training sentences, labelled or not, of GoEmotions, MELD and MOSI."""
+    texts = [row["text"] for row in _rows(data / "text" / "goemotions_train.csv")]
+    texts += meld(data, "train").samples
+    rows = _rows(data / "text" / "mosi_label.csv")
+    return texts + [row["text"] for row in rows if row["mode"] == "train"]
+
+
+def speaker_part(speech: Labelled, part: str) -> np.ndarray:
+    """Return which clips belong to "train", "validation" or "test" by their speaker."""
+    validation = [f"ravdess-{actor}" for actor in VALIDATION_ACTORS]
+    validation += [f"emodb-{speaker}" for speaker in VALIDATION_SPEAKERS]
+    test = [f"ravdess-{actor}" for actor in TEST_ACTORS]
+    wanted = {"validation": validation, "test": test}
+    if part == "train":
+        return ~np.isin(speech.groups, validation + test)
+    return np.isin(speech.groups, wanted[part])
+
+
+def split_validation(faces: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
+    """Split training samples at random into a larger and a smaller part."""
+    chosen = np.random.default_rng(seed).random(len(faces)) < share
+    return faces.where(~chosen), faces.where(chosen)
+
+
+def _clean(text: str) -> str:
+    # MELD's files hold Windows quotes that were decoded as control characters.
+    for wrong, right in (("\x92", "'"), ("\x91", "'"), ("\x93", '"'), ("\x94", '"')):
+        text = text.replace(wrong, right)
+    return text
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _faces(path: Path, split: str, group: str) -> Labelled:
+    pictures, classes = [], []
+    for row, content in _members(path):
+        if row["split"] == split:
+            pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+            classes.append(class_number(row["emotion"]))
+    return Labelled(pictures, np.array(classes), np.full(len(pictures), group))
+
+
+def _speech(path: Path, corpus: str, speaker: str) -> Labelled:
+    sounds, classes, groups = [], [], []
+    for row, content in _members(path):
+        if row["emotion"] != LEFT_OUT:
+            sounds.append(_decode(content))
+            classes.append(class_number(row["emotion"]))
+            groups.append(f"{corpus}-{row[speaker]}")
+    return Labelled(sounds, np.array(classes), np.array(groups))
+
+
+def _members(path: Path) -> Iterator[tuple[dict[str, str], bytes]]:
+    with tarfile.open(path) as archive:
+        contents = {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
+    labels = contents.pop("labels.csv").decode("utf-8")
+    for row in csv.DictReader(io.StringIO(labels)):
+        yield row, contents[row["file"]]
+
+
+def _decode(content: bytes) -> np.ndarray:
+    with av.open(io.BytesIO(content)) as container:
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=16000)
+        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+        frames += resampler.resample(None)
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)

@@ -1,0 +1,117 @@
+"""Step 5: decoder, query contexts and scale, on synthetic clips of frozen encoders' outputs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from fusion_data import CONFLICTS, Pools, compose, encode_fine, encode_pools, overconfidence
+from label_texts import LabelBank, embed
+from language_step import FINE_TEMPLATES
+from settings import CLASSES, NETWORK, SEED
+from spaces import trained_towers
+from tools import Progress, adamw, cached, seed_everything, set_rate, take_step
+from torch import Tensor, nn
+from torch.nn import functional
+
+from merclip.network import MERCLIP
+from merclip.preprocess import ClipFeatures, pad_features
+
+N_STEPS = 1500
+BATCH = 160
+RATE = 1e-3
+FINE_SHARE = 0.2
+"""Share of steps on text with GoEmotions' 28 labels: they teach labels beyond the classes."""
+NEAR_LABELS = 0.1
+LABEL_SMOOTHING = 0.03
+
+
+def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
+    """Return the state of decoder, query contexts and scales."""
+    seed_everything(SEED + 4)
+    network = assemble(run_folder)
+    pools = encode_pools(network, data, run_folder, "train")
+    validation = encode_pools(network, data, run_folder, "validation")
+    fine = cached(run_folder / "pool_fine.pt", lambda: encode_fine(network, data))
+    bank = LabelBank(network.label_encoder, SEED)
+    pools.misleading = overconfidence(pools, validation, bank.words(CLASSES))
+    train(network, pools, fine, bank)
+    return head_state(network)
+
+
+def assemble(run_folder: Path) -> MERCLIP:
+    """Return the network with all trained encoders and a new decoder."""
+    network = MERCLIP(NETWORK, trained_towers(run_folder), fusion_trained=True)
+    for letter, name in (("V", "vision_last"), ("A", "audio_more")):
+        network.encoders[letter].tower.load_state_dict(torch.load(run_folder / f"{name}.pt"))
+    language = network.encoders["L"].tower
+    missing = language.load_state_dict(torch.load(run_folder / "language.pt"), strict=False)
+    assert missing.missing_keys == ["token_embedding.weight"] and not missing.unexpected_keys
+    with torch.no_grad():
+        network.scales.softmax.fill_(math.log(20.0))
+    return network.eval()
+
+
+def head_state(network: MERCLIP) -> dict[str, Tensor]:
+    """Return all tensors that are no encoder's."""
+    state = network.state_dict()
+    return {k: v for k, v in state.items() if not k.startswith(("encoders.", "label_encoder."))}
+
+
+def train(network: MERCLIP, pools: Pools, fine: tuple, bank: LabelBank) -> None:
+    """Train the head; the encoders stay in evaluation mode."""
+    random = np.random.default_rng(SEED)
+    fine_labels = [
+        embed(network.label_encoder, [t.format(name) for name in fine[2]]) for t in FINE_TEMPLATES
+    ]
+    head = nn.ModuleList([network.decoder, network.query_prompt, network.scales])
+    optimizer = adamw([head], RATE, 0.02)
+    progress = Progress("fusion", N_STEPS)
+    network.decoder.train()
+    for step in range(N_STEPS):
+        set_rate(optimizer, RATE, step, N_STEPS)
+        if random.random() < FINE_SHARE:
+            clips, targets, labels = fine_batch(fine, fine_labels, random)
+        else:
+            clips, targets, labels = batch(pools, bank, random)
+        fused = network.fuse(pad_features(clips))
+        logits = network.logits(fused, labels, multi_label=False)
+        loss = functional.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING)
+        near = 1 - (targets @ labels * fused).sum(-1).mean()
+        take_step(optimizer, loss + NEAR_LABELS * near)
+        accuracy = (logits.argmax(1) == targets.argmax(1)).float().mean().item()
+        scale = network.scales.softmax.exp().item()
+        progress(step + 1, loss=loss.item(), accuracy=accuracy, scale=scale)
+    network.decoder.eval()
+
+
+def batch(
+    pools: Pools, bank: LabelBank, random: np.random.Generator
+) -> tuple[list[ClipFeatures], Tensor, Tensor]:
+    """Return clips, targets and label embeddings of a random set of classes."""
+    made = [compose(pools, random, CONFLICTS) for _ in range(BATCH)]
+    targets = np.stack([target for _, target in made])
+    if random.random() < 0.5:
+        kept = np.ones(len(CLASSES), dtype=bool)
+        kept[-1] = random.random() < 0.3
+    else:
+        kept = random.permutation(len(CLASSES)) < random.integers(2, len(CLASSES))
+    inside = targets[:, kept].sum(1) > 0.5
+    targets = targets[inside][:, kept]
+    targets /= targets.sum(1, keepdims=True)
+    clips = [clip for (clip, _), keep in zip(made, inside, strict=True) if keep]
+    names = [name for name, keep in zip(CLASSES, kept, strict=True) if keep]
+    return clips, torch.from_numpy(targets).float(), bank.draw(names)
+
+
+def fine_batch(
+    fine: tuple, labels: list[Tensor], random: np.random.Generator
+) -> tuple[list[ClipFeatures], Tensor, Tensor]:
+    """Return texts with GoEmotions' own labels."""
+    sequences, numbers, names = fine
+    chosen = random.integers(0, len(sequences), BATCH // 2)
+    clips = [ClipFeatures({"L": sequences[i].float()}) for i in chosen]
+    targets = functional.one_hot(torch.from_numpy(numbers[chosen]), len(names)).float()
+    return clips, targets, labels[random.integers(len(labels))]

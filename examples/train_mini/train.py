@@ -1,0 +1,67 @@
+"""Train the embedded checkpoint "mini" from start to end.
+
+    python examples/train_mini/train.py --data ../shared/data --run RUN_DIR --out OUT_DIR
+
+A finished step leaves its file in RUN_DIR and is skipped the next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+# Waiting threads that spin would starve the other processes of a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from tools import cached  # noqa: E402
+
+
+def main() -> None:
+    """Run the steps that are not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--until", choices=STEPS, default=STEPS[-1])
+    arguments = parser.parse_args()
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    for step in STEPS[: STEPS.index(arguments.until) + 1]:
+        run_step(step, arguments)
+
+
+STEPS = (
+    "text_start",
+    "text",
+    "vision",
+    "audio",
+    "language",
+    "vision_more",
+    "audio_more",
+    "vision_last",
+    "fusion",
+    "calibration",
+)
+FUNCTIONS = {
+    "text_start": ("text_step", "run"),
+    "text": ("text_step", "run_more"),
+    "vision_more": ("vision_step", "run_more"),
+    "vision_last": ("vision_step", "run_last"),
+    "audio_more": ("audio_step", "run_more"),
+}
+"""Steps whose function is not `run` of the module of their name."""
+
+
+def run_step(step: str, arguments: argparse.Namespace) -> None:
+    """Run one step unless its file exists."""
+    module, function = FUNCTIONS.get(step, (f"{step}_step", "run"))
+    run = getattr(importlib.import_module(module), function)
+    if step == "calibration":
+        run(arguments.data, arguments.run, arguments.out)
+        return
+    cached(arguments.run / f"{step}.pt", lambda: run(arguments.data, arguments.run))
+
+
+if __name__ == "__main__":
+    main()
