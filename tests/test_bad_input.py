@@ -383,7 +383,7 @@ def test_predicting_without_labels(tiny: Callable[..., EmotionClassifier]) -> No
         ("validation", 1.0, r"\[0, 1\)"),
         ("abstain", 1.5, r"\[0, 1\]"),
         ("prompt", "a face", "one '{}'"),
-        ("lr", "fast", r"\['few-shot', 'paper', 'practical'\]"),
+        ("lr", "fast", r"\['few-shot', 'fresh', 'paper', 'practical'\]"),
         ("class_weight", "even", "'balanced'"),
         ("device", "tpu", "not a device"),
         ("network", {"fusoin": "LVA"}, "'fusion'"),

@@ -152,7 +152,7 @@ def embedding(clf: EmotionClassifier, labels: Any, **params: Any) -> np.ndarray:
     """Return label embeddings in the order of classes."""
     clf = clf.with_labels(labels).set_params(**params)
     prompts = prompt_list(clf.prompt)
-    return clf._ready().label_embeddings(clf.labels_, prompts, clf.on_long_label).numpy()
+    return clf._ready().engine.label_embeddings(clf.labels_, prompts, clf.on_long_label).numpy()
 
 
 def test_several_descriptions_are_averaged(tiny: Callable[..., EmotionClassifier]) -> None:
