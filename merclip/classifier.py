@@ -653,6 +653,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return y
 
     def _training_data(self, X: Any, y: Any, labels: LabelSet) -> tuple[Clips | Features, Array]:
+        if isinstance(y, str):
+            raise LabelError(f"y={y!r} is a single string; give one label for each clip.")
         clips = X if isinstance(X, Features) else as_clips(X).clips
         if isinstance(clips, Features):
             check_origin(clips, self._ready().engine.fingerprint())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from merclip._warn import warn
 from merclip.errors import (
     DeviceError,
     InputError,
@@ -161,7 +161,7 @@ class Engine:
                 continue
             said.add(str(warning))
             named = type(warning)(f"{clip.name or f'Clip {index}'}: {warning}")
-            warnings.warn(named, stacklevel=2)
+            warn(named)
         return clip, sample
 
     def _encode_batch(self, read: list[tuple[Clip, Sample | str]]) -> Iterator[ClipFeatures]:
@@ -228,7 +228,9 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise InputError(f"device={device!r} is not a device of torch.") from error
+        raise InputError(
+            f"device={device!r} is not a device of torch, such as 'cpu', 'cuda' or 'mps'."
+        ) from error
     count = torch.cuda.device_count() if chosen.type == "cuda" else 1
     if chosen.type not in seen or (chosen.index or 0) >= count:
         raise DeviceError(f"There is no device {str(chosen)!r}; this machine has {seen}.")
@@ -250,16 +252,15 @@ def _report_long_label(text: str, lost: str, on_long_label: str) -> None:
     message = f"The label {text!r} is too long; this part is lost: {lost!r}."
     if on_long_label == "raise":
         raise LabelError(message)
-    warnings.warn(message, LabelTooLongWarning, stacklevel=2)
+    warn(LabelTooLongWarning(message))
 
 
 def _warn_of_untrained_fusion() -> None:
-    warnings.warn(
+    message = (
         "This model's fusion is not trained yet: text and video are compared with the labels, "
-        "and sound is left out. Call fit first.",
-        ModalityWarning,
-        stacklevel=2,
+        "and sound is left out. Call fit first."
     )
+    warn(ModalityWarning(message))
 
 
 def _with_row(error: MerclipError, index: int, clip: Clip) -> MerclipError:

@@ -19,7 +19,7 @@ from merclip.network import (
     build_towers,
     load_checkpoint,
 )
-from merclip.network.checkpoint import CONFIG_FILE, WEIGHTS_FILE, FetchBackbone
+from merclip.network.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, FetchBackbone
 from merclip.preprocess import PreprocessConfig
 from merclip.preprocess.config import VisionConfig
 
@@ -136,12 +136,10 @@ def load_model(
     if pretrained is not None:
         raise InputError(
             f"pretrained={str(pretrained)!r} goes with an open_clip architecture such as "
-            f"model='ViT-B-32'; {str(model)!r} brings its own weights."
+            f"model='ViT-B-32'; open_clip knows no architecture {str(model)!r}."
         )
     if directory is not None:
-        return load_checkpoint(
-            directory, fetch_backbone=_fetcher(access), overrides=overrides or None
-        )
+        return _saved_checkpoint(str(model), directory, access, overrides)
     if str(model).count("/") == 1 and not Path(model).is_absolute():
         return _from_hub(str(model), access, overrides)
     raise ModelNotFoundError(
@@ -167,9 +165,29 @@ def _is_architecture(name: str) -> bool:
 def _from_hub(repo: str, access: HubAccess, overrides: dict[str, Any]) -> Checkpoint:
     config = access.file(repo, CONFIG_FILE)
     access.file(repo, WEIGHTS_FILE)
-    return load_checkpoint(
-        config.parent, fetch_backbone=_fetcher(access), overrides=overrides or None
+    return _saved_checkpoint(repo, config.parent, access, overrides)
+
+
+def _saved_checkpoint(
+    name: str, directory: Path, access: HubAccess, overrides: dict[str, Any]
+) -> Checkpoint:
+    checkpoint = load_checkpoint(
+        directory, fetch_backbone=_fetcher(access), overrides=overrides or None
     )
+    if not checkpoint.lineage:
+        base = "merclip mini" if name == MINI else name
+        checkpoint.lineage = {"base_model": base, "license": _licence(directory / CARD_FILE)}
+    return checkpoint
+
+
+def _licence(card: Path) -> str:
+    """Return the licence that a model card names, or "unknown"."""
+    try:
+        lines = card.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "unknown"
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("license:")]
+    return found[0] if found else "unknown"
 
 
 def _new_checkpoint(
@@ -253,7 +271,10 @@ def _fetcher(access: HubAccess) -> FetchBackbone:
 def model_card(checkpoint: Checkpoint, labels: LabelSet | None) -> str:
     """Return the text of a model card for a checkpoint that a user saved."""
     names = [] if labels is None else [str(name) for name in labels.names]
-    header = ["---", "library_name: merclip", "pipeline_tag: video-classification", "tags:"]
+    licence = checkpoint.lineage.get("license", "unknown")
+    header = ["---", "library_name: merclip", "pipeline_tag: video-classification"]
+    header += [] if licence == "unknown" else [f"license: {licence}"]
+    header += ["tags:"]
     header += [f"- {tag}" for tag in ("merclip", "emotion-recognition", "multimodal")]
     example = ", ".join(repr(name) for name in names[:3]) or "'happy', 'sad'"
     body = f"""
@@ -263,7 +284,8 @@ Emotion classifier for video, sound and text, saved by merclip {__version__}.
 
 - Labels: {", ".join(names) or "none stored"}
 - Fusion order: {checkpoint.network.config.fusion}
-- Encoders trained: {"yes" if checkpoint.encoders_trained else "no"}
+- Trained from: {checkpoint.lineage.get("base_model", "a new network")}
+- Licence of the weights that it was trained from: {licence}
 
 ```python
 from merclip import EmotionClassifier

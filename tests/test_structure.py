@@ -13,7 +13,7 @@ import merclip
 
 PACKAGE = Path(merclip.__file__).parent
 ROOMS = [
-    {"errors", "types", "_version", "_optional"},
+    {"errors", "types", "_version", "_optional", "_warn"},
     {"media"},
     {"inputs"},
     {"preprocess"},

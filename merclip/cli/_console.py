@@ -109,7 +109,7 @@ def report(error: Exception, debug: bool) -> int:
         text = f"{type(error).__name__}: {error}"
         say("error", f"{text} ({DEBUG_VARIABLE}=1 shows where)" if not debug else text)
         return FAILED
-    say("error", error)
+    say("error", str(error).replace("did you mean text=?", "did you mean --text?"))
     return FAILED if type(error).__name__ in _INPUT_ERRORS else WRONG_USE
 
 

@@ -174,7 +174,9 @@ def _classifier(arguments: argparse.Namespace, labels: Any) -> EmotionClassifier
 
 def _check_known_labels(classifier: EmotionClassifier, labels: Any) -> None:
     if labels is not None and len(labels) == 1 and not classifier.multi_label:
-        raise CommandError("one label has nothing to compare with: give more, or --multi-label")
+        hint = "; labels are separated by spaces" if "," in str(next(iter(labels))) else ""
+        message = "one label has nothing to compare with: give more, or --multi-label"
+        raise CommandError(message + hint)
     from merclip.errors import NotFittedError
 
     try:

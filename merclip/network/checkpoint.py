@@ -42,6 +42,8 @@ class Checkpoint:
         frozen towers need not be stored again; None to store them.
     encoders_trained : bool
         Whether the three encoders differ from the backbone's towers.
+    lineage : dict
+        Which model it was trained from, and the licence of that one's weights.
     """
 
     network: MERCLIP
@@ -49,6 +51,7 @@ class Checkpoint:
     classifier: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, str] | None = None
     encoders_trained: bool = False
+    lineage: dict[str, str] = field(default_factory=dict)
 
 
 FetchBackbone = Callable[[dict[str, str]], Path]
@@ -141,6 +144,7 @@ def load_checkpoint(
         dict(config.get("classifier", {})),
         backbone,
         bool(config.get("encoders_trained", False)),
+        dict(config.get("lineage") or {}),
     )
     _load_tensors(_stored_tensors(checkpoint, bundle_backbone=False), directory / WEIGHTS_FILE)
     network.eval()
@@ -201,6 +205,7 @@ def _config_of(checkpoint: Checkpoint, backbone: dict[str, str] | None) -> dict[
         "fusion_trained": checkpoint.network.fusion_trained,
         "encoders_trained": checkpoint.encoders_trained,
         "backbone": backbone,
+        "lineage": checkpoint.lineage,
         "classifier": checkpoint.classifier,
         "reference": reference_logits(checkpoint.network, checkpoint.preprocess),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from merclip._warn import warn
 from merclip.engine import Engine, LabelTokens, Reading, embed_labels
 from merclip.errors import InputError, MerclipError, MerclipWarning
 from merclip.preprocess import ClipFeatures, Features, Preprocessor, Sample
@@ -191,7 +191,7 @@ def _kept(n_clips: int, lost: dict[int, str], names: Sequence[str | None]) -> li
     """Warn of each clip that cannot be trained on; return the positions of the others."""
     for index, error in lost.items():
         message = f"{names[index] or f'Clip {index}'} is not trained on: {error}"
-        warnings.warn(message, MerclipWarning, stacklevel=2)
+        warn(MerclipWarning(message))
     if len(lost) == n_clips:
         raise InputError("None of the clips can be read, so there is nothing to learn from.")
     return [index for index in range(n_clips) if index not in lost]
