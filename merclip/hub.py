@@ -134,9 +134,11 @@ def load_model(
         name = str(model).replace("/", "-")
         return _new_checkpoint(name, pretrained, access, overrides, preprocess)
     if pretrained is not None:
+        saved = directory is not None or "/" in str(model)
+        reason = "brings its own weights" if saved else "is no architecture that open_clip knows"
         raise InputError(
             f"pretrained={str(pretrained)!r} goes with an open_clip architecture such as "
-            f"model='ViT-B-32'; open_clip knows no architecture {str(model)!r}."
+            f"model='ViT-B-32'; {str(model)!r} {reason}."
         )
     if directory is not None:
         return _saved_checkpoint(str(model), directory, access, overrides)
