@@ -128,7 +128,7 @@ def load_model(
         raise InputError(f"preprocess is a PreprocessConfig, got {type(preprocess).__name__}.")
     if isinstance(model, Mapping) or str(model).endswith(".json"):
         return _new_checkpoint(model, pretrained, access, overrides, preprocess)
-    directory = _checkpoint_directory(model)
+    directory = checkpoint_directory(model)
     if directory is None and _is_architecture(str(model)):
         # OpenAI writes "ViT-B/32".
         name = str(model).replace("/", "-")
@@ -150,7 +150,8 @@ def load_model(
     )
 
 
-def _checkpoint_directory(model: str | os.PathLike[str]) -> Path | None:
+def checkpoint_directory(model: str | os.PathLike[str]) -> Path | None:
+    """Return where a checkpoint on this machine lies; None for any other model."""
     if model == MINI:
         return WEIGHTS_DIRECTORY / MINI
     path = Path(model)
@@ -178,18 +179,27 @@ def _saved_checkpoint(
     )
     if not checkpoint.lineage:
         base = "merclip mini" if name == MINI else name
-        checkpoint.lineage = {"base_model": base, "license": _licence(directory / CARD_FILE)}
+        licence = card_licence(directory) or "unknown"
+        checkpoint.lineage = {"base_model": base, "license": licence}
     return checkpoint
 
 
-def _licence(card: Path) -> str:
-    """Return the licence that a model card names, or "unknown"."""
+def card_licence(directory: Path) -> str | None:
+    """Return the licence of a checkpoint's weights, as its model card's metadata name it."""
     try:
-        lines = card.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return "unknown"
-    found = [line.partition(":")[2].strip() for line in lines if line.startswith("license:")]
-    return found[0] if found else "unknown"
+        lines = (directory / CARD_FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not lines or lines[0].strip() != "---":
+        return None
+    found = {}
+    for line in lines[1:]:
+        if line.strip() == "---":
+            break
+        key, _, value = line.partition(":")
+        found[key.strip()] = value.strip().strip("'\"")
+    licence = found.get("license")
+    return found.get("license_name", licence) if licence == "other" else licence
 
 
 def _new_checkpoint(

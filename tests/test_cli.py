@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from conftest import TINY
 from media_files import write_clip, write_sound
 
 from merclip import Prediction, __version__
@@ -21,23 +22,6 @@ from merclip.cli._clips import Row
 from merclip.cli._layout import cut, width
 from merclip.cli._table import TableWriter
 
-TINY = {
-    "embed_dim": 32,
-    "vision_cfg": {
-        "image_size": 32,
-        "layers": 1,
-        "width": 32,
-        "patch_size": 16,
-        "head_width": 16,
-    },
-    "text_cfg": {
-        "context_length": 77,
-        "vocab_size": 49408,
-        "width": 32,
-        "heads": 2,
-        "layers": 1,
-    },
-}
 TEXTS = {"happy": "so glad to see you", "sad": "oh dear, he is gone", "angry": "how dare you"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +90,6 @@ def root_balanced(classes: np.ndarray, power: float = 0.5) -> np.ndarray:
     counts = np.bincount(classes)
     weights = counts[classes] ** (power - 1.0)
     return weights / weights.sum()
-
-
-def batches(count: int, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield shuffled full batches of positions."""
-    order = random.permutation(count)
-    for start in range(0, count - size + 1, size):
-        yield order[start : start + size]
 
 
 def cached(path: Path, make: Callable[[], Any]) -> Any:

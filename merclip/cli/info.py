@@ -88,6 +88,7 @@ def _model_or_error(arguments: argparse.Namespace) -> tuple[dict[str, Any], Exce
 
 def _model(arguments: argparse.Namespace) -> dict[str, Any]:
     from merclip.classifier import EmotionClassifier
+    from merclip.hub import card_licence
     from merclip.network.checkpoint import unique_tensors
 
     classifier = EmotionClassifier.from_pretrained(arguments.model, **model_parameters(arguments))
@@ -104,21 +105,19 @@ def _model(arguments: argparse.Namespace) -> dict[str, Any]:
         "parameters": sum(tensor.numel() for tensor in tensors),
         "bytes": None if directory is None else _size(directory),
         "directory": None if directory is None else str(directory),
-        "licence": None if directory is None else _licence(directory),
+        "licence": None if directory is None else card_licence(directory),
         "device": str(classifier.device_),
     }
 
 
 def _directory(arguments: argparse.Namespace) -> Path | None:
     """Return where a checkpoint's files lie; None for an architecture."""
-    from merclip.hub import MINI, WEIGHTS_DIRECTORY, HubAccess
+    from merclip.hub import HubAccess, checkpoint_directory
     from merclip.network.checkpoint import CONFIG_FILE
 
-    if arguments.model == MINI:
-        return WEIGHTS_DIRECTORY / MINI
-    path = Path(arguments.model)
-    if path.is_dir():
-        return path.resolve()
+    directory = checkpoint_directory(arguments.model)
+    if directory is not None:
+        return directory.resolve()
     if arguments.pretrained is not None:
         return None
     return HubAccess(arguments.revision).file(arguments.model, CONFIG_FILE).parent
@@ -126,24 +125,6 @@ def _directory(arguments: argparse.Namespace) -> Path | None:
 
 def _size(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
-
-
-def _licence(directory: Path) -> str | None:
-    """Return what the metadata of the model card says of the licence."""
-    try:
-        lines = (directory / "README.md").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    if not lines or lines[0].strip() != "---":
-        return None
-    found = {}
-    for line in lines[1:]:
-        if line.strip() == "---":
-            break
-        key, _, value = line.partition(":")
-        found[key.strip()] = value.strip().strip("'\"")
-    licence = found.get("license")
-    return found.get("license_name", licence) if licence == "other" else licence
 
 
 def _print_table(found: dict[str, Any]) -> None:
