@@ -18,6 +18,7 @@ from merclip._version import __version__
 if TYPE_CHECKING:
     from merclip import errors
     from merclip.classifier import EmotionClassifier
+    from merclip.evaluation import Report
     from merclip.labels import LabelSet
     from merclip.network import NetworkConfig
     from merclip.preprocess import Features, PreprocessConfig
@@ -37,6 +38,7 @@ _HOMES = {
     "NetworkConfig": "merclip.network",
     "Prediction": "merclip.results",
     "PreprocessConfig": "merclip.preprocess",
+    "Report": "merclip.evaluation",
     "Video": "merclip.types",
 }
 
@@ -52,6 +54,7 @@ __all__ = [
     "NetworkConfig",
     "Prediction",
     "PreprocessConfig",
+    "Report",
     "Video",
     "__version__",
     "errors",

@@ -20,3 +20,8 @@ def _import(module: str, extra: str) -> Any:
 def import_pandas() -> Any:
     """Return pandas, or say how to install it."""
     return _import("pandas", "pandas")
+
+
+def import_matplotlib() -> Any:
+    """Return matplotlib, or say how to install it."""
+    return _import("matplotlib", "plot")

@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
+from tqdm.auto import tqdm
 
 from merclip._optional import import_pandas
 from merclip.engine import OnError, Reading, check_origin, choose_device
 from merclip.errors import InputError, LabelError, NotFittedError
+from merclip.evaluation import Report
+from merclip.evaluation.protocols import evaluate
 from merclip.hub import HubAccess, load_model, model_card
 from merclip.inputs import as_clips, iter_clips, labels_in
 from merclip.labels import LabelSet, encode_label_sets, encode_targets, names_in, prompt_list
@@ -356,6 +359,32 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             truth = encode_label_sets(truth, classes)
         return float(accuracy_score(truth, self.predict(X), sample_weight=sample_weight))
 
+    def evaluate(self, X: Any, y: Any = None, *, labels: Any = None) -> Report:
+        """Measure this classifier, as it is, on clips that it was not fitted on.
+
+        Parameters
+        ----------
+        X : as for `predict`
+        y : sequence of length n, optional
+            The true label of each clip; None takes the column "label" of `X`.
+        labels : as the parameter `labels`, optional
+            Other labels, for this call alone.
+
+        Returns
+        -------
+        Report
+            Accuracy, balanced accuracy, F1, likelihood, calibration, each
+            class, confusions, and the clips that could not be read.
+
+        Raises
+        ------
+        LabelError
+            `y` has labels that are not among `labels`.
+        InputError
+            `X` and `y` differ in length, or ``multi_label=True``.
+        """
+        return evaluate(self, X, y, labels=labels)
+
     # Predicting: rich results -----------------------------------------------
 
     def __call__(
@@ -419,8 +448,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Features
         """
         engine = self._ready().engine
-        encoded = engine.encode(as_clips(X).clips, self._reading(for_training=True))
-        return Features(encoded, engine.fingerprint())
+        clips = as_clips(X).clips
+        encoded = engine.encode(clips, self._reading(for_training=True))
+        bar = tqdm(encoded, "encode", len(clips), disable=not self.verbose)
+        return Features(bar, engine.fingerprint())
 
     # Models -----------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from merclip import EmotionClassifier
 from merclip.errors import CheckpointError, CheckpointWarning
 from merclip.network import save_checkpoint
+from merclip.network.checkpoint import round_to_eight_bits
 
 
 @pytest.fixture
@@ -110,6 +111,31 @@ def test_weights_can_be_stored_in_half_precision(saved, tmp_path):
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     loaded = EmotionClassifier.from_pretrained(tmp_path / "half")
     assert {tensor.dtype for tensor in loaded.network_.parameters()} == {torch.float32}
+
+
+def test_token_tables_can_be_stored_in_eight_bits(saved, tmp_path, clips_and_labels):
+    classifier, _ = saved
+    clips, _ = clips_and_labels
+    before = classifier.predict_proba(clips)
+    save_checkpoint(classifier._session.checkpoint, tmp_path / "small", "", eight_bit_table=True)
+    tensors = load_file(tmp_path / "small" / "model.safetensors")
+    tables = [name for name in tensors if name.endswith("token_embedding.weight")]
+    assert tables
+    assert all(tensors[name].dtype == torch.int8 for name in tables)
+    loaded = EmotionClassifier.from_pretrained(tmp_path / "small")
+    np.testing.assert_allclose(loaded.predict_proba(clips), before, atol=0.02)
+
+
+def test_rounding_to_eight_bits_keeps_directions_and_is_stable():
+    table = torch.randn(50, 16, generator=torch.Generator().manual_seed(0)) * 0.03
+    table[3] = 0
+    rounded = table.clone()
+    rows, scales = round_to_eight_bits(rounded)
+    torch.testing.assert_close(rows * scales.float(), rounded)
+    assert torch.cosine_similarity(table, rounded)[table.any(1)].min() > 0.999
+    again = rounded.clone()
+    round_to_eight_bits(again)
+    torch.testing.assert_close(again, rounded)
 
 
 def test_wrong_keys_and_shapes_are_all_named(saved):

@@ -101,7 +101,7 @@ def test_version(merclip):
     assert merclip("--version") == (0, f"merclip {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [(), ("predict",), ("fit",), ("info",)])
+@pytest.mark.parametrize("command", [(), ("predict",), ("fit",), ("evaluate",), ("info",)])
 def test_help_has_examples_and_fits_a_terminal(merclip, command):
     status, out, err = merclip(*command, "--help")
     assert status == 0 and err == ""
@@ -116,7 +116,7 @@ def test_without_a_command_help_goes_to_stderr(merclip):
 
 def test_unknown_command(merclip):
     status, _, err = merclip("classify")
-    assert status == 2 and "predict, fit, info" in err
+    assert status == 2 and "predict, fit, evaluate, info" in err
 
 
 def test_a_file_in_place_of_a_command(merclip):
@@ -127,7 +127,7 @@ def test_a_file_in_place_of_a_command(merclip):
 def test_help_loads_nothing_heavy():
     code = (
         "import sys; from merclip.cli import main\n"
-        "for command in ('predict', 'fit', 'info'): main([command, '--help'])\n"
+        "for command in ('predict', 'fit', 'evaluate', 'info'): main([command, '--help'])\n"
         "heavy = {'torch', 'numpy', 'sklearn', 'av', 'tqdm', 'open_clip'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )

@@ -9,6 +9,7 @@ import torch
 from conftest import TINY
 
 from merclip.engine import embed_labels, label_tokens
+from merclip.errors import InputError
 from merclip.labels import LabelSet
 from merclip.network import MERCLIP, DecoderConfig, NetworkConfig, architecture, build_towers
 from merclip.network.decoder import CrossModalDecoder
@@ -336,6 +337,23 @@ def test_a_resnet_serves_as_well():
     network = MERCLIP(config, build_towers(config.backbone), fusion_trained=True).eval()
     sample = Sample(frames=torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
     assert fused(network, sample).shape == (1, WIDTH)
+
+
+RESIDUAL = {"tower": "residual", "image_size": 32, "widths": [8, 16, 24], "blocks": 1, "hidden": 20}
+
+
+def test_a_small_residual_tower_serves_as_well():
+    network = make(backbone={**TINY, "vision_cfg": RESIDUAL})
+    assert fused(network, make_sample(), make_sample(None)).shape == (2, WIDTH)
+    tower = network.encoders["V"].tower
+    pictures = torch.randn(3, 3, 32, 32)
+    assert tower.features(pictures).shape == (3, 24)
+    torch.testing.assert_close(tower(pictures)[1:2], tower(pictures[1:2]), atol=1e-5, rtol=1e-4)
+
+
+def test_unknown_settings_of_a_residual_tower_are_named():
+    with pytest.raises(InputError, match="patch_size"):
+        build_towers({**TINY, "vision_cfg": {**RESIDUAL, "patch_size": 8}})
 
 
 def test_an_unknown_architecture_is_named():

@@ -1,4 +1,4 @@
-"""Step 3: the audio tower, on acted speech; it starts from the vision tower."""
+"""The audio tower: its trunk on acted speech, by a linear head."""
 
 from __future__ import annotations
 
@@ -8,83 +8,69 @@ import numpy as np
 import torch
 from augment import augment_sound, mask_spectrograms
 from data import Labelled, emodb, ravdess, speaker_part
-from label_texts import LabelBank
-from settings import CLASSES, IMAGE_SIZE, PREPROCESS, SEED
-from spaces import label_encoder, trained_towers
-from tools import (
-    Progress,
-    WeightAverage,
-    adamw,
-    cached,
-    root_balanced,
-    seed_everything,
-    set_rate,
-    take_step,
-)
-from torch import Tensor, nn
+from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
+from tools import cached, root_balanced, seed_everything
+from torch import Tensor
 from torchaudio.functional import resample
-from tower_trainer import TowerTrainer, tower_loss, unit_embeddings
+from tower_trainer import TrunkTrainer, mixed, one_hot, recalls, train_trunk
 
+from merclip.network import build_towers
 from merclip.preprocess.audio import log_mel, resize, sound_to_tensor, standardize
 
-N_STEPS, MORE_STEPS = 700, 240
-RATE, MORE_RATE = 1.5e-3, 1e-3
+N_STEPS = 1800
+RATE = 2e-3
 BATCH = 64
 SPEEDS = (0.87, 0.93, 1.0, 1.07, 1.15)
-MIXUP = 0.5
+MIXUP_SHARE, MIXUP = 0.5, 0.4
 
 
 def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
-    """Return the state of the trained audio tower."""
-    seed_everything(SEED + 2)
-    tower = trained_towers(run_folder).visual
-    return train_and_report(tower, data, run_folder, N_STEPS, RATE)
+    """Return the state of the tower and its head, of all speakers but the test ones."""
+    return train_on(("train", "validation"), SEED + 2, "audio", data, run_folder)
 
 
-def run_more(data: Path, run_folder: Path) -> dict[str, Tensor]:
-    """Return the state of the audio tower after a second, warm start."""
-    seed_everything(SEED + 12)
-    tower = trained_towers(run_folder).visual
-    tower.load_state_dict(torch.load(run_folder / "audio.pt"))
-    return train_and_report(tower, data, run_folder, MORE_STEPS, MORE_RATE)
+def run_check(data: Path, run_folder: Path) -> dict[str, Tensor]:
+    """Return the same without the validation speakers, on whom it can be measured."""
+    return train_on(("train",), SEED + 3, "audio_check", data, run_folder)
 
 
-def train_and_report(
-    tower: nn.Module, data: Path, run_folder: Path, n_steps: int, rate: float
+def train_on(
+    parts: tuple[str, ...], seed: int, name: str, data: Path, run_folder: Path
 ) -> dict[str, Tensor]:
-    """Train on the training speakers and print results on the validation speakers."""
-    speech = cached(run_folder / "speech.pt", lambda: ravdess(data) + emodb(data))
-    training = speech.where(speaker_part(speech, "train"))
-    bank = LabelBank(label_encoder(run_folder), SEED)
-    average = train(TowerTrainer(tower, len(CLASSES)), training, bank, n_steps, rate)
-    report(average.tower, speech.where(speaker_part(speech, "validation")), bank)
-    return average.tower.state_dict()
+    """Train a tower on some parts of the speakers."""
+    seed_everything(seed)
+    speech = voices(data, run_folder)
+    training = speech.where(np.any([speaker_part(speech, part) for part in parts], axis=0))
+    validation = speech.where(speaker_part(speech, "validation"))
+    variants = [[change_speed(sound, speed) for speed in SPEEDS] for sound in training.samples]
+    average = train_trunk(
+        TrunkTrainer(build_towers(ARCHITECTURE).visual),
+        lambda step: draw_batch(variants, training.classes, (seed, step)),
+        N_STEPS,
+        RATE,
+        name,
+        run_folder / f"{name}.state",
+        lambda module: report(module, validation, name),
+    )
+    return average.state_dict()
 
 
-def train(
-    trainer: TowerTrainer, speech: Labelled, bank: LabelBank, n_steps: int, rate: float
-) -> TowerTrainer:
-    """Train on augmented segments; return the average of the weights."""
-    random = np.random.default_rng(SEED + n_steps)
-    variants = [[change_speed(sound, speed) for speed in SPEEDS] for sound in speech.samples]
-    weights = root_balanced(speech.classes)
-    optimizer = adamw([trainer], rate, 0.05)
-    average = WeightAverage(trainer, 0.997)
-    progress = Progress("audio", n_steps)
-    present = np.unique(speech.classes)
-    for step in range(n_steps):
-        set_rate(optimizer, rate, step, n_steps)
-        chosen = random.choice(len(speech), BATCH, p=weights)
-        sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
-        pictures = draw_pictures(sounds, random)
-        targets = torch.from_numpy(speech.classes[chosen])
-        pictures, mixed = mix(pictures, targets, random)
-        expanded = pictures[:, None].expand(-1, 3, -1, -1)
-        loss, accuracy = tower_loss(trainer, expanded, targets, bank, present, mixed)
-        take_step(optimizer, loss)
-        average.update(trainer)
-        progress(step + 1, loss=loss.item(), accuracy=accuracy)
-    return average.module
+def voices(data: Path, run_folder: Path) -> Labelled:
+    """Return all acted speech."""
+    return cached(run_folder / "speech.pt", lambda: ravdess(data) + emodb(data))
+
+
+def draw_batch(
+    variants: list[list[np.ndarray]], classes: np.ndarray, seed: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Return augmented pictures of a step and their targets."""
+    random = np.random.default_rng(seed)
+    chosen = random.choice(len(variants), BATCH, p=root_balanced(classes))
+    sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
+    pictures, targets = draw_pictures(sounds, random)[:, None], one_hot(classes[chosen])
+    if random.random() < MIXUP_SHARE:
+        return mixed(pictures, targets, MIXUP, random)
+    return pictures, targets
 
 
 def change_speed(sound: np.ndarray, speed: float) -> np.ndarray:
@@ -105,41 +91,28 @@ def draw_pictures(sounds: list[np.ndarray], random: np.random.Generator) -> Tens
 
 
 def cut(sound: np.ndarray, length: int, random: np.random.Generator) -> Tensor:
-    """Cut a segment at random; like a clip's last one it may end in silence."""
-    latest = max(1, len(sound) - length // 2)
-    if random.random() < 0.6:
-        latest = max(1, len(sound) - length)
-    start = int(random.integers(0, latest))
+    """Cut a segment at random; it may begin or, like a clip's last one, end in silence."""
+    if random.random() < 0.2:
+        sound = np.concatenate([np.zeros(random.integers(0, length // 3), np.float32), sound])
+    latest = len(sound) - length // 2 if random.random() < 0.3 else len(sound) - length
+    start = int(random.integers(0, max(1, latest)))
     segment = np.zeros(length, dtype=np.float32)
     part = sound[start : start + length]
     segment[: len(part)] = part
     return torch.from_numpy(segment)
 
 
-def mix(
-    pictures: Tensor, targets: Tensor, random: np.random.Generator
-) -> tuple[Tensor, tuple[Tensor, float] | None]:
-    """Blend half of the batches with themselves in another order (mixup)."""
-    if random.random() > MIXUP:
-        return pictures, None
-    share = float(random.beta(0.4, 0.4))
-    order = torch.from_numpy(random.permutation(len(pictures)))
-    return share * pictures + (1 - share) * pictures[order], (targets[order], share)
+def segments_of(sound: np.ndarray) -> Tensor:
+    """Return a clip's spectrograms as the package makes them: shape (n, 1, S, S)."""
+    return sound_to_tensor(sound, IMAGE_SIZE, PREPROCESS.audio)[:, None]
 
 
 @torch.no_grad()
-def embed_sound(tower: nn.Module, sound: np.ndarray) -> Tensor:
-    """Return the tower's embeddings of a clip's segments."""
-    pictures = sound_to_tensor(sound, IMAGE_SIZE, PREPROCESS.audio)
-    return tower(pictures[:, None].expand(-1, 3, -1, -1))
-
-
-def report(tower: nn.Module, speech: Labelled, bank: LabelBank) -> None:
-    """Print the accuracy on validation speakers, with words as labels."""
+def report(trainer: TrunkTrainer, speech: Labelled, name: str) -> None:
+    """Print accuracies of the linear head on validation speakers."""
     present = np.unique(speech.classes)
-    labels = bank.words([CLASSES[i] for i in present])
-    tower.eval()
-    means = [unit_embeddings(embed_sound(tower, sound)).mean(0) for sound in speech.samples]
-    right = present[(torch.stack(means) @ labels.T).argmax(1).numpy()] == speech.classes
-    recalls = {CLASSES[c]: round(float(right[speech.classes == c].mean()), 2) for c in present}
-    print(f"[audio] {right.mean():.3f}, recalls {recalls}", flush=True)
+    means = [trainer.eval()(segments_of(sound)).softmax(1).mean(0) for sound in speech.samples]
+    guesses = present[torch.stack(means)[:, present].argmax(1).numpy()]
+    accuracy, balanced = recalls(guesses, speech.classes)
+    each = {CLASSES[c]: f"{(guesses == c)[speech.classes == c].mean():.2f}" for c in present}
+    print(f"[{name}] {accuracy:.3f}, balanced {balanced:.3f}, recalls {each}", flush=True)

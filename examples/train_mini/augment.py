@@ -9,59 +9,59 @@ from torch.nn import functional
 
 
 def augment_faces(pictures: Tensor, size: int, random: np.random.Generator) -> Tensor:
-    """Move, scale, recolour and blur faces.
+    """Move, scale, relight and blur faces.
 
     Parameters
     ----------
-    pictures : Tensor of shape (B, 3, S, S), uint8
+    pictures : Tensor of shape (B, 1, S, S), uint8
     size : int
         Height and width of the result.
     random : numpy Generator
 
     Returns
     -------
-    Tensor of shape (B, 3, size, size), float32, of 0 to 255
+    Tensor of shape (B, 1, size, size), float32, of 0 to 255
     """
     moved = _move(pictures.float(), size, random)
-    moved = _recolour(moved, random)
+    moved = _relight(moved, random)
     moved = _blur(moved, random)
     return _erase(moved, random).clamp(0, 255)
 
 
 def _move(pictures: Tensor, size: int, random: np.random.Generator) -> Tensor:
     count = len(pictures)
-    zoom = random.uniform(0.85, 1.2, count)
+    zoom = random.uniform(0.82, 1.18, count)
     # Faces in real frames are often small and beside the centre.
-    small = random.random(count) < 0.08
-    zoom[small] = random.uniform(0.5, 0.85, small.sum())
+    small = random.random(count) < 0.06
+    zoom[small] = random.uniform(0.45, 0.82, small.sum())
     angle = np.radians(random.normal(0, 9, count))
     stretch = np.exp(random.normal(0, 0.06, count))
     flip = np.where(random.random(count) < 0.5, -1.0, 1.0)
-    shift = random.uniform(-0.12, 0.12, (count, 2)) + small[:, None] * random.uniform(
-        -0.25, 0.25, (count, 2)
-    )
+    shift = random.uniform(-0.12, 0.12, (count, 2))
+    shift += small[:, None] * random.uniform(-0.3, 0.3, (count, 2))
     matrix = np.empty((count, 2, 3))
     matrix[:, 0, 0] = flip * np.cos(angle) * stretch / zoom
     matrix[:, 0, 1] = -np.sin(angle) / zoom
     matrix[:, 1, 0] = flip * np.sin(angle) / zoom
     matrix[:, 1, 1] = np.cos(angle) / stretch / zoom
     matrix[:, :, 2] = shift / zoom[:, None]
-    shape = [count, 3, size, size]
+    shape = [count, 1, size, size]
     grid = functional.affine_grid(torch.from_numpy(matrix).float(), shape, align_corners=False)
-    mode = ("reflection", "zeros", "border")[random.integers(3)]
+    mode = ("reflection", "zeros", "border", "border")[random.integers(4)]
     return functional.grid_sample(pictures, grid, padding_mode=mode, align_corners=False)
 
 
-def _recolour(pictures: Tensor, random: np.random.Generator) -> Tensor:
-    count = len(pictures)
-    grey = torch.from_numpy(random.random((count, 1, 1, 1)) < 0.3)
-    pictures = torch.where(grey, pictures.mean(1, keepdim=True).expand_as(pictures), pictures)
-    contrast = np.exp(random.normal(0, 0.15, (count, 1, 1, 1)))
-    light = random.normal(0, 15, (count, 1, 1, 1))
-    tint = random.normal(0, 10, (count, 3, 1, 1)) * (random.random((count, 1, 1, 1)) < 0.3)
-    mean = pictures.mean((1, 2, 3), keepdim=True)
-    changed = (pictures - mean) * torch.from_numpy(contrast).float() + mean
-    return changed + torch.from_numpy(light + tint).float()
+def _relight(pictures: Tensor, random: np.random.Generator) -> Tensor:
+    count = (len(pictures), 1, 1, 1)
+    gamma = np.exp(random.normal(0, 0.2, count))
+    contrast = np.exp(random.normal(0, 0.18, count))
+    light = random.normal(0, 18, count)
+    curved = 255 * (pictures / 255).clamp(0, 1) ** torch.from_numpy(gamma).float()
+    mean = curved.mean((1, 2, 3), keepdim=True)
+    changed = (curved - mean) * torch.from_numpy(contrast).float() + mean
+    changed = changed + torch.from_numpy(light).float()
+    noisy = torch.from_numpy((random.random(count) < 0.1) * random.uniform(2, 12, count)).float()
+    return changed + noisy * torch.randn_like(changed)
 
 
 def _blur(pictures: Tensor, random: np.random.Generator) -> Tensor:
@@ -69,7 +69,7 @@ def _blur(pictures: Tensor, random: np.random.Generator) -> Tensor:
     chosen = torch.from_numpy(random.random(len(pictures)) < 0.1)
     if not chosen.any():
         return pictures
-    smaller = int(size * random.uniform(0.35, 0.7))
+    smaller = int(size * random.uniform(0.3, 0.7))
     coarse = functional.interpolate(pictures[chosen], (smaller, smaller), mode="area")
     pictures[chosen] = functional.interpolate(
         coarse, (size, size), mode="bilinear", align_corners=False
@@ -79,29 +79,19 @@ def _blur(pictures: Tensor, random: np.random.Generator) -> Tensor:
 
 def _erase(pictures: Tensor, random: np.random.Generator) -> Tensor:
     size = pictures.shape[-1]
-    for i in np.flatnonzero(random.random(len(pictures)) < 0.15):
-        height, width = random.integers(size // 8, size // 3, 2)
+    for i in np.flatnonzero(random.random(len(pictures)) < 0.25):
+        height, width = random.integers(size // 8, size // 2.5, 2)
         top, left = random.integers(0, size - height), random.integers(0, size - width)
         pictures[i, :, top : top + height, left : left + width] = float(random.uniform(0, 255))
     return pictures
 
 
 def augment_sound(sounds: Tensor, rate: int, random: np.random.Generator) -> Tensor:
-    """Add noise, a room or a telephone band to sounds of shape (B, n)."""
+    """Add other voices, a room, a telephone band or noise to sounds of shape (B, n)."""
+    sounds = _add_voices(sounds, random)
     sounds = _reverberate(sounds, rate, random)
     sounds = _limit_band(sounds, rate, random)
-    chosen = torch.from_numpy(random.random((len(sounds), 1)) < 0.6)
-    decibels = torch.from_numpy(random.uniform(8, 45, (len(sounds), 1))).float()
-    noise = torch.from_numpy(random.standard_normal(sounds.shape)).float()
-    if random.random() < 0.5:
-        # Summing and leaking makes the noise darker, as most real noise is.
-        spectrum = torch.fft.rfft(noise)
-        noise = torch.fft.irfft(
-            spectrum / torch.arange(1, spectrum.shape[-1] + 1).sqrt(), sounds.shape[1]
-        )
-    level = sounds.std(dim=1, keepdim=True) * 10 ** (-decibels / 20)
-    noise = noise * level / noise.std(dim=1, keepdim=True)
-    return sounds + noise * chosen
+    return _add_noise(sounds, random)
 
 
 def mask_spectrograms(pictures: Tensor, random: np.random.Generator) -> Tensor:
@@ -116,6 +106,33 @@ def mask_spectrograms(pictures: Tensor, random: np.random.Generator) -> Tensor:
             start = random.integers(0, size - width)
             pictures[i, :, start : start + width] = 0
     return pictures
+
+
+def _add_voices(sounds: Tensor, random: np.random.Generator) -> Tensor:
+    chosen = np.flatnonzero(random.random(len(sounds)) < 0.12)
+    others = sounds[random.integers(len(sounds), size=len(chosen))].flip(1)
+    sounds[chosen] += _at_level(others, sounds[chosen], random.uniform(8, 25, len(chosen)))
+    return sounds
+
+
+def _add_noise(sounds: Tensor, random: np.random.Generator) -> Tensor:
+    chosen = np.flatnonzero(random.random(len(sounds)) < 0.6)
+    if not len(chosen):
+        return sounds
+    noise = random.standard_normal((len(chosen), sounds.shape[1]), dtype=np.float32)
+    spectrum = torch.fft.rfft(torch.from_numpy(noise))
+    # White, or darker, as most real noise is.
+    power = random.choice([0.0, 0.5, 1.0])
+    darker = spectrum / torch.arange(1, spectrum.shape[1] + 1) ** power
+    noise = torch.fft.irfft(darker, sounds.shape[1])
+    sounds[chosen] += _at_level(noise, sounds[chosen], random.uniform(8, 45, len(chosen)))
+    return sounds
+
+
+def _at_level(added: Tensor, sounds: Tensor, decibels: np.ndarray) -> Tensor:
+    """Scale what is added to so many decibels below the sounds."""
+    level = sounds.norm(dim=1) / added.norm(dim=1).clamp_min(1e-6)
+    return added * (level * torch.from_numpy(10 ** (-decibels / 20)).float())[:, None]
 
 
 def _reverberate(sounds: Tensor, rate: int, random: np.random.Generator) -> Tensor:

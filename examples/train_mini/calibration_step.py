@@ -1,4 +1,4 @@
-"""Step 6: scales on validation parts, then the checkpoint's files."""
+"""Scales on validation parts, then the checkpoint's files."""
 
 from __future__ import annotations
 
@@ -98,14 +98,15 @@ def save(network: MERCLIP, out: Path) -> None:
         "calibration": {"temperature": 1.0, "labels": sorted(DEFAULT_LABELS)},
     }
     checkpoint = Checkpoint(network.eval(), PREPROCESS, classifier, encoders_trained=True)
-    save_checkpoint(checkpoint, out, CARD.read_text(encoding="utf-8"), dtype=torch.float16)
+    card = CARD.read_text(encoding="utf-8")
+    save_checkpoint(checkpoint, out, card, dtype=torch.float16, eight_bit_table=True)
     loaded = load_checkpoint(out)
     wanted = torch.tensor(reference_logits(network, PREPROCESS))
     found = torch.tensor(reference_logits(loaded.network, loaded.preprocess))
     assert torch.allclose(wanted, found, atol=TOLERANCE), (wanted, found)
     size = (out / "model.safetensors").stat().st_size / 1e6
     print(f"[calibration] wrote {out}: {size:.1f} MB, reference logits {found.tolist()}")
-    card = out / "README.md"
+    written = out / "README.md"
     count = f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f}"
-    filled = card.read_text(encoding="utf-8").replace("{size}", count)
-    card.write_text(filled.replace("{megabytes}", f"{size:.1f}"), encoding="utf-8")
+    filled = card.replace("{size}", count)
+    written.write_text(filled.replace("{megabytes}", f"{size:.1f}"), encoding="utf-8")

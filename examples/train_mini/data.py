@@ -67,7 +67,12 @@ class Labelled:
 
 def class_number(name: str) -> int:
     """Return the number of a class under any data set's name for it."""
-    return CLASSES.index(SAME_CLASS.get(name, name))
+    return CLASSES.index(class_name(name))
+
+
+def class_name(name: str) -> str:
+    """Return our name of a class that a data set may call otherwise."""
+    return SAME_CLASS.get(name, name)
 
 
 def fer2013(data: Path, split: str) -> Labelled:
@@ -94,7 +99,7 @@ def goemotions(data: Path, split: str) -> Labelled:
     """Comments whose labels all map to one of Ekman's emotions or neutral."""
     mapped = {fine: ekman for ekman, names in EKMAN_OF.items() for fine in names.split()}
     texts, classes = [], []
-    for row in _rows(data / "text" / f"goemotions_{split}.csv"):
+    for row in table_rows(data / "text" / f"goemotions_{split}.csv"):
         found = {mapped[name] for name in row["emotions"].split("|")}
         if len(found) == 1:
             texts.append(row["text"])
@@ -104,7 +109,9 @@ def goemotions(data: Path, split: str) -> Labelled:
 
 def goemotions_fine(data: Path, split: str) -> tuple[list[str], np.ndarray, list[str]]:
     """Comments with exactly one of GoEmotions' 28 labels: texts, numbers, names."""
-    rows = [r for r in _rows(data / "text" / f"goemotions_{split}.csv") if "|" not in r["emotions"]]
+    rows = [
+        r for r in table_rows(data / "text" / f"goemotions_{split}.csv") if "|" not in r["emotions"]
+    ]
     names = sorted({row["emotions"] for row in rows})
     numbers = np.array([names.index(row["emotions"]) for row in rows])
     return [row["text"] for row in rows], numbers, names
@@ -112,17 +119,17 @@ def goemotions_fine(data: Path, split: str) -> tuple[list[str], np.ndarray, list
 
 def meld(data: Path, split: str) -> Labelled:
     """Utterances of MELD with its seven emotions."""
-    rows = list(_rows(data / "text" / f"meld_{split}_sent_emo.csv"))
-    texts = [_clean(row["Utterance"]) for row in rows]
+    rows = list(table_rows(data / "text" / f"meld_{split}_sent_emo.csv"))
+    texts = [clean_text(row["Utterance"]) for row in rows]
     classes = np.array([class_number(row["Emotion"]) for row in rows])
     return Labelled(texts, classes, np.full(len(texts), "meld"))
 
 
 def training_sentences(data: Path) -> list[str]:
     """All training sentences, labelled or not, of GoEmotions, MELD and MOSI."""
-    texts = [row["text"] for row in _rows(data / "text" / "goemotions_train.csv")]
+    texts = [row["text"] for row in table_rows(data / "text" / "goemotions_train.csv")]
     texts += meld(data, "train").samples
-    rows = _rows(data / "text" / "mosi_label.csv")
+    rows = table_rows(data / "text" / "mosi_label.csv")
     return texts + [row["text"] for row in rows if row["mode"] == "train"]
 
 
@@ -143,14 +150,16 @@ def split_validation(faces: Labelled, share: float, seed: int) -> tuple[Labelled
     return faces.where(~chosen), faces.where(chosen)
 
 
-def _clean(text: str) -> str:
+def clean_text(text: str) -> str:
+    """Mend quotes in MELD's utterances."""
     # MELD's files hold Windows quotes that were decoded as control characters.
     for wrong, right in (("\x92", "'"), ("\x91", "'"), ("\x93", '"'), ("\x94", '"')):
         text = text.replace(wrong, right)
     return text
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def table_rows(path: Path) -> list[dict[str, str]]:
+    """Return a CSV file's rows."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

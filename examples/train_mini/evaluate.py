@@ -1,13 +1,15 @@
-"""Measure the checkpoint on faces, speakers and sentences that no step has seen.
+"""Measure mini on everything that `held_out.py` wrote, and fill its card.
 
-    python examples/train_mini/evaluate.py --data ../shared/data --out numbers.json
+    python examples/train_mini/evaluate.py --held-out HELD_OUT --out RESULTS [--card]
 
-Everything is zero-shot by label texts and goes through the whole network.
+Each row of the tables is what `merclip evaluate HELD_OUT/NAME.csv` prints too;
+here clips are encoded once for all wordings of the labels.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 from collections.abc import Sequence
@@ -15,196 +17,168 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import data as sources  # noqa: E402
 import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from data import Labelled, speaker_part  # noqa: E402
-from fusion_data import encode_pictures, encode_texts  # noqa: E402
-from label_texts import embed, held_out_sentences  # noqa: E402
-from settings import CLASSES, DEFAULT_LABELS, EKMAN  # noqa: E402
-from sklearn.metrics import accuracy_score, f1_score, recall_score  # noqa: E402
-from torch import Tensor  # noqa: E402
+from settings import DEFAULT_LABELS, EKMAN  # noqa: E402
 
-from merclip.network import MERCLIP, load_checkpoint  # noqa: E402
-from merclip.preprocess import ClipFeatures, pad_features  # noqa: E402
-from merclip.preprocess.audio import sound_to_tensor  # noqa: E402
-from merclip.preprocess.vision import frames_to_tensor  # noqa: E402
+from merclip import EmotionClassifier  # noqa: E402
+from merclip.evaluation import k_shot, zero_shot  # noqa: E402
+from merclip.evaluation.tables import table  # noqa: E402
 
-WEIGHTS = Path(__file__).parents[2] / "merclip" / "weights" / "mini"
-PHOTO_LABELS = (*EKMAN, "contempt")
-N_CLIPS = 2100
+MINI = Path(__file__).parents[2] / "merclip" / "weights" / "mini"
+DESCRIPTIONS = json.loads(
+    (Path(__file__).parent / "held_out_texts.json").read_text(encoding="utf-8")
+)
+"""Eight descriptions of each class that no training step has seen."""
+ZERO_SHOT = {
+    "fer2013": EKMAN,
+    "photographs": (*EKMAN, "contempt"),
+    "ravdess": DEFAULT_LABELS,
+    "goemotions": EKMAN,
+    "meld": EKMAN,
+}
+K_SHOT = {
+    "emodb": ("angry", "bored", "disgust", "fearful", "happy", "neutral", "sad"),
+    "intensity": ("normal", "strong"),
+    "mosi": ("negative", "positive"),
+    "goemotions_fine": None,
+    "ravdess": DEFAULT_LABELS,
+}
+SHOTS, SEEDS = (1, 4, 16), (0, 1, 2, 3, 4)
 COMBINATIONS = ("L", "V", "A", "LV", "LA", "VA", "LVA")
-SEED = 7
+COLUMNS = {"L": "text", "V": "video", "A": "audio"}
 
 
 def main() -> None:
-    """Measure, print a table and write the numbers."""
+    """Measure, print tables, write numbers and pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--card", action="store_true", help="put the table into the model card")
+    parser.add_argument("--held-out", type=Path, required=True)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--card", action="store_true", help="put the tables into mini's card")
     arguments = parser.parse_args()
-    checkpoint = load_checkpoint(arguments.weights)
-    parts = encode_parts(checkpoint, arguments.data)
-    numbers = {"single": measure_parts(checkpoint.network, parts)}
-    numbers["combined"] = measure_combined(checkpoint.network, parts)
-    shown = table(numbers)
-    print(shown)
-    if arguments.card:
-        put_into_card(arguments.weights / "README.md", shown)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-
-
-def encode_parts(checkpoint, data: Path) -> dict:
-    """Return for each held-out part its clips' features, classes and labels."""
-    network, size = checkpoint.network, checkpoint.network.config.image_size
-
-    def faces(part: Labelled) -> list[Tensor]:
-        pictures = [
-            frames_to_tensor(np.array(picture)[None], size, checkpoint.preprocess.vision)
-            for picture in part.samples
-        ]
-        return encode_pictures(network, "V", pictures)
-
-    def speech(part: Labelled) -> list[Tensor]:
-        pictures = [sound_to_tensor(s, size, checkpoint.preprocess.audio) for s in part.samples]
-        return encode_pictures(network, "A", pictures)
-
-    def texts(part: Labelled) -> list[Tensor]:
-        return [sequence.float() for sequence in encode_texts(network, part.samples)]
-
-    voices = sources.ravdess(data)
-    plan = {
-        "FER2013 dev": ("V", faces, sources.fer2013(data, "dev"), EKMAN),
-        "facial_expressions dev": (
-            "V",
-            faces,
-            sources.facial_expressions(data, "dev"),
-            PHOTO_LABELS,
-        ),
-        "RAVDESS actors 17-20": (
-            "A",
-            speech,
-            voices.where(speaker_part(voices, "test")),
-            DEFAULT_LABELS,
-        ),
-        "GoEmotions dev": ("L", texts, sources.goemotions(data, "dev"), EKMAN),
-        "MELD dev text": ("L", texts, sources.meld(data, "dev"), EKMAN),
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    classifier = EmotionClassifier(model=arguments.model, batch_size=32)
+    parts = {
+        "zero-shot": measure_words(classifier, arguments.held_out, arguments.out),
+        "combined": measure_combined(classifier, arguments.held_out),
+        "k-shot": measure_few(classifier, arguments.held_out, arguments.out),
     }
-    return {
-        name: (letter, encode(part), part.classes, labels)
-        for name, (letter, encode, part, labels) in plan.items()
-    }
+    for name, rows in parts.items():
+        print(f"\n{name}\n\n{table(rows)}")
+        if arguments.card:
+            put_into_card(MINI / "README.md", name, table(rows))
 
 
-def measure_parts(network: MERCLIP, parts: dict) -> dict:
-    """Measure each part, with words and with unseen sentences as labels."""
-    found = {}
-    for name, (letter, sequences, classes, labels) in parts.items():
-        clips = [ClipFeatures({letter: sequence}) for sequence in sequences]
-        fused = fuse(network, clips)
-        found[name] = {
-            kind: scores(network, fused, classes, labels, texts)
-            for kind, texts in (("words", labels), ("sentences", held_out_sentences(labels)))
-        }
-        found[name]["n"] = len(clips)
-        found[name]["n_labels"] = len(labels)
-        found[name]["majority"] = float(np.bincount(classes).max() / len(classes))
-    return found
-
-
-@torch.no_grad()
-def fuse(network: MERCLIP, clips: Sequence[ClipFeatures]) -> Tensor:
-    """Return fused embeddings of many clips."""
-    found = [network.fuse(pad_features(clips[i : i + 256])) for i in range(0, len(clips), 256)]
-    return torch.cat(found)
-
-
-@torch.no_grad()
-def scores(
-    network: MERCLIP,
-    fused: Tensor,
-    classes: np.ndarray,
-    labels: Sequence[str],
-    texts: Sequence[str],
-) -> dict:
-    """Return accuracy, balanced accuracy, F1 and the recall of each class."""
-    logits = network.logits(fused, embed(network.label_encoder, texts), multi_label=False)
-    numbers = np.array([CLASSES.index(name) for name in labels])
-    guesses = numbers[logits.argmax(1).numpy()]
-    present = np.unique(classes)
-    recalls = recall_score(classes, guesses, labels=present, average=None, zero_division=0)
-    probabilities = logits.softmax(1).max(1).values.numpy()
-    return {
-        "accuracy": float(accuracy_score(classes, guesses)),
-        "balanced": float(recalls.mean()),
-        "macro_f1": float(
-            f1_score(classes, guesses, labels=present, average="macro", zero_division=0)
-        ),
-        "weighted_f1": float(f1_score(classes, guesses, average="weighted", zero_division=0)),
-        "mean_confidence": float(probabilities.mean()),
-        "recall": {CLASSES[c]: float(r) for c, r in zip(present, recalls, strict=True)},
-    }
-
-
-def measure_combined(network: MERCLIP, parts: dict) -> dict:
-    """Measure clips made of held-out samples of one emotion, by modalities present."""
-    random = np.random.default_rng(SEED)
-    origins = {"L": "GoEmotions dev", "V": "FER2013 dev", "A": "RAVDESS actors 17-20"}
-    classes = np.array([CLASSES.index(name) for name in EKMAN]).repeat(N_CLIPS // len(EKMAN))
-    drawn = {letter: draw(parts[name], classes, random) for letter, name in origins.items()}
-    found = {}
-    for letters in COMBINATIONS:
-        clips = [
-            ClipFeatures({letter: drawn[letter][i] for letter in letters})
-            for i in range(len(classes))
-        ]
-        fused = fuse(network, clips)
-        found[letters] = {
-            "words": scores(network, fused, classes, EKMAN, EKMAN),
-            "sentences": scores(network, fused, classes, EKMAN, held_out_sentences(EKMAN)),
-        }
-    return found
-
-
-def draw(part: tuple, classes: np.ndarray, random: np.random.Generator) -> list[Tensor]:
-    """Return one random sample of the part for each wanted class."""
-    _, sequences, known, _ = part
-    return [sequences[random.choice(np.flatnonzero(known == number))] for number in classes]
-
-
-def put_into_card(card: Path, shown: str) -> None:
-    """Replace what stands between the card's two marks."""
-    start, rest = card.read_text(encoding="utf-8").split("<!-- numbers -->")
-    end = rest.split("<!-- /numbers -->")[1]
-    text = f"{start}<!-- numbers -->\n{shown}\n<!-- /numbers -->{end}"
-    card.write_text(text, encoding="utf-8")
-
-
-def table(numbers: dict) -> str:
-    """Return the numbers as Markdown."""
-    lines = [
-        "| held-out part | n | labels | majority | accuracy | balanced | macro F1 | weighted F1 "
-        "| sentences: accuracy | sentences: balanced |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+def read(folder: Path, name: str, columns: str = "LVA") -> tuple[list[dict], list[str], list[str]]:
+    """Return the clips, labels and groups of a part."""
+    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = [COLUMNS[letter] for letter in columns if COLUMNS[letter] in rows[0]]
+    clips = [
+        {key: row[key] if key == "text" else str(folder / row[key]) for key in kept} for row in rows
     ]
-    for name, part in numbers["single"].items():
-        words, sentences = part["words"], part["sentences"]
-        shown = [part["majority"], words["accuracy"], words["balanced"], words["macro_f1"]]
-        shown += [words["weighted_f1"], sentences["accuracy"], sentences["balanced"]]
-        cells = " | ".join(f"{value:.3f}" for value in shown)
-        lines.append(f"| {name} | {part['n']} | {part['n_labels']} | {cells} |")
-    lines += ["", "| part | recall of each class (words as labels) |", "|---|---|"]
-    for name, part in numbers["single"].items():
-        recalls = ", ".join(f"{k} {v:.2f}" for k, v in part["words"]["recall"].items())
-        lines.append(f"| {name} | {recalls} |")
-    lines += ["", "| modalities | words: accuracy | sentences: accuracy |", "|---|---|---|"]
-    for letters, part in numbers["combined"].items():
-        pair = (part["words"]["accuracy"], part["sentences"]["accuracy"])
-        lines.append(f"| {letters} | {pair[0]:.3f} | {pair[1]:.3f} |")
-    return "\n".join(lines)
+    return clips, [row["label"] for row in rows], [row.get("group", "") for row in rows]
+
+
+def measure_words(classifier: EmotionClassifier, folder: Path, out: Path) -> list[list[str]]:
+    """Measure each part with words, and with unseen descriptions, as labels."""
+    rows = [
+        ["part", "clips", "majority", "accuracy", "balanced", "macro F1", "weighted F1", "ECE"]
+        + ["four descriptions", "one description"]
+    ]
+    for name, labels in ZERO_SHOT.items():
+        clips, y, _ = read(folder, name)
+        features = classifier.encode(clips)
+        report = zero_shot(classifier, features, y, labels=list(labels))
+        (out / f"{name}.json").write_text(report.to_json(), encoding="utf-8")
+        report.plot_confusion(out / f"{name}_confusion.png")
+        report.plot_calibration(out / f"{name}_calibration.png")
+        found = report.metrics
+        four = [
+            described(classifier, features, y, labels, [s, s + 1, s + 2, s + 3]) for s in (0, 4)
+        ]
+        one = [described(classifier, features, y, labels, [i]) for i in range(8)]
+        majority = max(y.count(label) for label in set(y)) / len(y)
+        chosen = ["accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"]
+        chosen.append("expected_calibration_error")
+        rows.append(
+            [name, str(len(y)), f"{majority:.3f}", *(f"{found[key]:.3f}" for key in chosen)]
+            + [mean_of(four), mean_of(one)]
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def described(
+    classifier: EmotionClassifier,
+    features,
+    y: list[str],
+    labels: tuple[str, ...],
+    which: Sequence[int],
+) -> float:
+    """Return the accuracy with some of the descriptions, averaged, as labels."""
+    texts = {label: [DESCRIPTIONS[label][i] for i in which] for label in labels}
+    return zero_shot(classifier, features, y, labels=texts).metrics["accuracy"]
+
+
+def measure_combined(classifier: EmotionClassifier, folder: Path) -> list[list[str]]:
+    """Measure clips made of a face, a voice and a text, by modalities present."""
+    rows = [["modalities", "accuracy", "balanced", "ECE"]]
+    for letters in COMBINATIONS:
+        clips, y, _ = read(folder, "combined", letters)
+        found = zero_shot(classifier, clips, y, labels=list(EKMAN)).metrics
+        keys = ("accuracy", "balanced_accuracy", "expected_calibration_error")
+        rows.append([letters, *(f"{found[key]:.3f}" for key in keys)])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def measure_few(classifier: EmotionClassifier, folder: Path, out: Path) -> list[list[str]]:
+    """Measure what a few examples of each class bring."""
+    rows = [["part", "labels", "zero-shot", *(f"{count} a class" for count in SHOTS)]]
+    for name, labels in K_SHOT.items():
+        clips, y, groups = read(folder, name)
+        labels = labels or frequent(y)
+        kept = [i for i, label in enumerate(y) if label in labels]
+        clips, y, groups = ([part[i] for i in kept] for part in (clips, y, groups))
+        report = k_shot(
+            classifier,
+            clips,
+            y,
+            labels=list(labels),
+            shots=SHOTS,
+            seeds=SEEDS,
+            groups=groups if any(groups) else None,
+        )
+        (out / f"{name}_k_shot.json").write_text(report.to_json(), encoding="utf-8")
+        conditions = ["zero-shot", *(f"{count}-shot" for count in SHOTS)]
+        rows.append([name, str(len(labels)), *(spread(report[name]) for name in conditions)])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def frequent(y: list[str], at_least: int = 40) -> tuple[str, ...]:
+    """Return the labels that have enough clips to learn from and to test on."""
+    return tuple(sorted(label for label in set(y) if y.count(label) >= at_least))
+
+
+def spread(condition) -> str:
+    """Return mean and deviation of balanced accuracy."""
+    std = condition.std["balanced_accuracy"] or 0.0
+    return f"{condition.mean['balanced_accuracy']:.3f} ± {std:.3f}"
+
+
+def mean_of(values: list[float]) -> str:
+    """Return the mean of some accuracies, and the lowest."""
+    return f"{np.mean(values):.3f} (lowest {min(values):.3f})"
+
+
+def put_into_card(card: Path, name: str, shown: str) -> None:
+    """Replace what stands between the card's marks of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    head, rest = card.read_text(encoding="utf-8").split(begin)
+    tail = rest.split(end)[1]
+    card.write_text(f"{head}{begin}\n{shown}\n{end}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from audio_step import SPEEDS, change_speed
-from augment import augment_faces, augment_sound, mask_spectrograms
-from data import Labelled, goemotions_fine, speaker_part
-from language_step import labelled_texts
-from settings import CLASSES, IMAGE_SIZE, PREPROCESS, SEED
+from alignment_step import audio_parts
+from audio_step import segments_of
+from data import Labelled, goemotions_fine
+from language_step import labelled_texts, spoken_task
+from settings import ARCHITECTURE, CLASSES, PREPROCESS, SEED
 from tools import cached
 from torch import Tensor
+from vision_step import faces, normalized
 
-from merclip.network import MERCLIP
+from merclip.network import MERCLIP, build_towers
+from merclip.network.residual import ResidualTower
 from merclip.preprocess import ClipFeatures, Sample
-from merclip.preprocess.audio import sound_to_tensor
 from merclip.preprocess.text import tokenize
 
-FACES_PER_CLASS = 1600
-TEXTS_PER_CLASS = 1400
-FINE_PER_CLASS = 150
+TEXTS_PER_CLASS = 5000
+FINE_PER_CLASS = 300
 CALM, NEUTRAL, HAPPY = (CLASSES.index(name) for name in ("calm", "neutral", "happy"))
-CLASS_WEIGHTS = {"calm": 0.4, "contempt": 0.2}
+CLASS_WEIGHTS = {"neutral": 1.5, "happy": 1.2, "calm": 0.4, "contempt": 0.2}
 MODALITY_COUNTS = (0.5, 0.2, 0.3)
 """Shares of clips with one, two and three modalities."""
 CONFLICTS = 0.15
@@ -58,42 +57,91 @@ class Pools:
 
 
 def encode_pools(network: MERCLIP, data: Path, run_folder: Path, part: str) -> Pools:
-    """Encode the training or the validation samples; each modality has its file."""
-    makers = {"V": _encode_faces, "A": _encode_speech, "L": _encode_texts}
-
-    def make(letter: str) -> Pool:
-        random = np.random.default_rng(SEED)
-        samples = _samples(letter, data, run_folder, part, random)
-        return makers[letter](network, samples, part, random)
-
+    """Return encoded training ("train") or validation samples of each modality."""
+    aligned = torch.load(run_folder / "alignment.pt")
+    texts = cached(run_folder / f"pool_{part}_texts.pt", lambda: _text_pool(network, data, part))
     return Pools(
         {
-            letter: cached(run_folder / f"pool_{part}_{letter}.pt", partial(make, letter))
-            for letter in makers
+            "L": texts,
+            "V": _face_pool(aligned["vision"], data, run_folder, part),
+            "A": _voice_pool(aligned, data, run_folder, part),
         }
     )
 
 
-def _samples(
-    letter: str, data: Path, run_folder: Path, part: str, random: np.random.Generator
-) -> Labelled:
-    index = 0 if part == "train" else 1
-    if letter == "L":
-        return _limited(labelled_texts(data)[index], TEXTS_PER_CLASS, random)
-    # Weights-only loading would refuse the arrays of labels; the files are our own.
-    if letter == "V":
-        faces = torch.load(run_folder / "faces.pt", weights_only=False)[index]
-        return _limited(faces, FACES_PER_CLASS, random)
-    speech = torch.load(run_folder / "speech.pt", weights_only=False)
-    return speech.where(speaker_part(speech, part))
+@torch.no_grad()
+def _face_pool(state: dict[str, Tensor], data: Path, run_folder: Path, part: str) -> Pool:
+    tower = tower_of(state)
+    training, validation = faces(data, run_folder)
+    if part == "train":
+        states = torch.load(run_folder / "features_vision.pt")
+        return _by_class(training.classes, [_projected(tower, rows) for rows in states])
+    rows = tower_states(tower, validation.samples)
+    return _by_class(validation.classes, [_projected(tower, rows)])
 
 
-def encode_fine(network: MERCLIP, data: Path) -> tuple[list[Tensor], np.ndarray, list[str]]:
-    """Encode training comments with GoEmotions' own labels: sequences, numbers, names."""
+@torch.no_grad()
+def _voice_pool(aligned: dict, data: Path, run_folder: Path, part: str) -> Pool:
+    if part == "train":
+        training, _ = audio_parts("audio", data, run_folder)
+        states = torch.load(run_folder / "features_audio.pt")
+        tower = tower_of(aligned["audio"])
+        return _by_class(training.classes, [_projected(tower, rows) for rows in states])
+    # The tower that is shipped knows the validation speakers; this one does not.
+    _, validation = audio_parts("audio_check", data, run_folder)
+    tower = tower_of(aligned["audio_check"])
+    rows = [tower.features(colours(segments_of(sound))) for sound in validation.samples]
+    return _by_class(validation.classes, [_projected(tower, rows)])
+
+
+def _text_pool(network: MERCLIP, data: Path, part: str) -> Pool:
+    texts = labelled_texts(data)[0 if part == "train" else 1]
+    texts = _limited(texts, TEXTS_PER_CLASS, np.random.default_rng(SEED))
+    return _by_class(texts.classes, [encode_texts(network, texts.samples)])
+
+
+def tower_of(state: dict[str, Tensor]) -> ResidualTower:
+    """Return a tower in evaluation mode, with the weights of a state."""
+    tower = build_towers(ARCHITECTURE).visual
+    tower.load_state_dict(state)
+    return tower.eval()
+
+
+def tower_states(tower: ResidualTower, pictures: list[Tensor]) -> list[Tensor]:
+    """Return the trunk's states of grey pictures, each of shape (1, width)."""
+    rows = [tower.features(colours(normalized(part))) for part in torch.stack(pictures).split(128)]
+    return list(torch.cat(rows).split(1))
+
+
+def colours(pictures: Tensor) -> Tensor:
+    """Return grey pictures (n, 1, S, S) with three equal channels."""
+    return pictures.expand(-1, 3, -1, -1)
+
+
+def _projected(tower: ResidualTower, rows: list[Tensor]) -> list[Tensor]:
+    embedded = tower.projection(torch.cat(rows).float()).half()
+    return list(embedded.split([len(row) for row in rows]))
+
+
+@dataclass
+class TextSet:
+    """Encoded texts with labels of their own."""
+
+    sequences: list[Tensor]
+    numbers: np.ndarray
+    names: tuple[str, ...]
+
+
+def encode_text_sets(network: MERCLIP, data: Path) -> list[TextSet]:
+    """Encode training comments with GoEmotions' own labels, and the written texts."""
     texts, numbers, names = goemotions_fine(data, "train")
     labelled = Labelled(texts, numbers, np.full(len(texts), "goemotions"))
     chosen = _limited(labelled, FINE_PER_CLASS, np.random.default_rng(SEED))
-    return encode_texts(network, chosen.samples), chosen.classes, names
+    written = spoken_task()
+    return [
+        TextSet(encode_texts(network, chosen.samples), chosen.classes, tuple(names)),
+        TextSet(encode_texts(network, written.texts), written.numbers, written.names),
+    ]
 
 
 def overconfidence(training: Pools, validation: Pools, words: Tensor) -> dict[str, float]:
@@ -135,18 +183,6 @@ def encode_texts(network: MERCLIP, texts: list[str]) -> list[Tensor]:
         rows = network.encode([Sample(tokens=tokens[i]) for i in chosen], PREPROCESS.vision)
         for i, row in zip(chosen, rows, strict=True):
             found[i] = row["L"].half().clone()
-    return found
-
-
-@torch.no_grad()
-def encode_pictures(network: MERCLIP, letter: str, pictures: list[Tensor]) -> list[Tensor]:
-    """Return the embeddings of frames or segments: one tensor for each sample."""
-    found = []
-    name = "frames" if letter == "V" else "segments"
-    for start in range(0, len(pictures), 24):
-        samples = [Sample(**{name: part}) for part in pictures[start : start + 24]]
-        rows = network.encode(samples, PREPROCESS.vision)
-        found += [row[letter].clone() for row in rows]
     return found
 
 
@@ -234,42 +270,6 @@ def _limited(samples: Labelled, limit: int, random: np.random.Generator) -> Labe
             positions = random.permutation(np.flatnonzero(inside))
             kept[positions[: limit // len(np.unique(samples.groups))]] = True
     return samples.where(kept)
-
-
-def _encode_faces(
-    network: MERCLIP, faces: Labelled, part: str, random: np.random.Generator
-) -> Pool:
-    versions = [encode_pictures(network, "V", [face[None] for face in faces.samples])]
-    if part == "train":
-        changed = []
-        for start in range(0, len(faces), 64):
-            batch = torch.stack(faces.samples[start : start + 64])
-            changed += list(augment_faces(batch, IMAGE_SIZE, random).to(torch.uint8))
-        versions.append(encode_pictures(network, "V", [face[None] for face in changed]))
-    return _by_class(faces.classes, versions)
-
-
-def _encode_speech(
-    network: MERCLIP, speech: Labelled, part: str, random: np.random.Generator
-) -> Pool:
-    config = PREPROCESS.audio
-    versions = [[sound_to_tensor(sound, IMAGE_SIZE, config) for sound in speech.samples]]
-    for _ in range(3 if part == "train" else 0):
-        changed = []
-        for sound in speech.samples:
-            start = random.integers(0, config.rate // 2)
-            faster = change_speed(sound[start:], SPEEDS[random.integers(len(SPEEDS))])
-            noisy = augment_sound(torch.tensor(faster)[None], config.rate, random)[0]
-            pictures = sound_to_tensor(noisy.numpy(), IMAGE_SIZE, config)
-            changed.append(mask_spectrograms(pictures, random))
-        versions.append(changed)
-    return _by_class(speech.classes, [encode_pictures(network, "A", part) for part in versions])
-
-
-def _encode_texts(
-    network: MERCLIP, texts: Labelled, part: str, random: np.random.Generator
-) -> Pool:
-    return _by_class(texts.classes, [encode_texts(network, texts.samples)])
 
 
 def _by_class(classes: np.ndarray, versions: list[list[Tensor]]) -> Pool:

@@ -1,4 +1,4 @@
-"""Step 5: decoder, query contexts and scale, on synthetic clips of frozen encoders' outputs."""
+"""Decoder, query contexts and scale, on synthetic clips of frozen encoders' outputs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fusion_data import CONFLICTS, Pools, compose, encode_fine, encode_pools, overconfidence
-from label_texts import LabelBank, embed
-from language_step import FINE_TEMPLATES
+from fusion_data import (
+    CONFLICTS,
+    Pools,
+    TextSet,
+    compose,
+    encode_pools,
+    encode_text_sets,
+    overconfidence,
+)
+from label_texts import LabelBank
 from settings import CLASSES, NETWORK, SEED
 from spaces import trained_towers
 from tools import Progress, adamw, cached, seed_everything, set_rate, take_step
@@ -19,33 +26,34 @@ from torch.nn import functional
 from merclip.network import MERCLIP
 from merclip.preprocess import ClipFeatures, pad_features
 
-N_STEPS = 1500
+N_STEPS = 2500
 BATCH = 160
 RATE = 1e-3
-FINE_SHARE = 0.2
-"""Share of steps on text with GoEmotions' 28 labels: they teach labels beyond the classes."""
+TEXT_SET_SHARE = 0.25
+"""Share of steps on texts with other labels: they teach labels beyond the classes."""
 NEAR_LABELS = 0.1
 LABEL_SMOOTHING = 0.03
 
 
 def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
     """Return the state of decoder, query contexts and scales."""
-    seed_everything(SEED + 4)
+    seed_everything(SEED + 7)
     network = assemble(run_folder)
     pools = encode_pools(network, data, run_folder, "train")
     validation = encode_pools(network, data, run_folder, "validation")
-    fine = cached(run_folder / "pool_fine.pt", lambda: encode_fine(network, data))
+    sets = cached(run_folder / "pool_sets.pt", lambda: encode_text_sets(network, data))
     bank = LabelBank(network.label_encoder, SEED)
     pools.misleading = overconfidence(pools, validation, bank.words(CLASSES))
-    train(network, pools, fine, bank)
+    train(network, pools, sets, bank)
     return head_state(network)
 
 
 def assemble(run_folder: Path) -> MERCLIP:
     """Return the network with all trained encoders and a new decoder."""
     network = MERCLIP(NETWORK, trained_towers(run_folder), fusion_trained=True)
-    for letter, name in (("V", "vision_last"), ("A", "audio_more")):
-        network.encoders[letter].tower.load_state_dict(torch.load(run_folder / f"{name}.pt"))
+    aligned = torch.load(run_folder / "alignment.pt")
+    for letter, name in (("V", "vision"), ("A", "audio")):
+        network.encoders[letter].tower.load_state_dict(aligned[name])
     language = network.encoders["L"].tower
     missing = language.load_state_dict(torch.load(run_folder / "language.pt"), strict=False)
     assert missing.missing_keys == ["token_embedding.weight"] and not missing.unexpected_keys
@@ -60,20 +68,17 @@ def head_state(network: MERCLIP) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if not k.startswith(("encoders.", "label_encoder."))}
 
 
-def train(network: MERCLIP, pools: Pools, fine: tuple, bank: LabelBank) -> None:
+def train(network: MERCLIP, pools: Pools, sets: list[TextSet], bank: LabelBank) -> None:
     """Train the head; the encoders stay in evaluation mode."""
     random = np.random.default_rng(SEED)
-    fine_labels = [
-        embed(network.label_encoder, [t.format(name) for name in fine[2]]) for t in FINE_TEMPLATES
-    ]
     head = nn.ModuleList([network.decoder, network.query_prompt, network.scales])
     optimizer = adamw([head], RATE, 0.02)
-    progress = Progress("fusion", N_STEPS)
+    progress = Progress("fusion", N_STEPS, every=60.0)
     network.decoder.train()
     for step in range(N_STEPS):
         set_rate(optimizer, RATE, step, N_STEPS)
-        if random.random() < FINE_SHARE:
-            clips, targets, labels = fine_batch(fine, fine_labels, random)
+        if random.random() < TEXT_SET_SHARE:
+            clips, targets, labels = text_batch(sets[random.integers(len(sets))], bank, random)
         else:
             clips, targets, labels = batch(pools, bank, random)
         fused = network.fuse(pad_features(clips))
@@ -106,12 +111,12 @@ def batch(
     return clips, torch.from_numpy(targets).float(), bank.draw(names)
 
 
-def fine_batch(
-    fine: tuple, labels: list[Tensor], random: np.random.Generator
+def text_batch(
+    texts: TextSet, bank: LabelBank, random: np.random.Generator
 ) -> tuple[list[ClipFeatures], Tensor, Tensor]:
-    """Return texts with GoEmotions' own labels."""
-    sequences, numbers, names = fine
-    chosen = random.integers(0, len(sequences), BATCH // 2)
-    clips = [ClipFeatures({"L": sequences[i].float()}) for i in chosen]
-    targets = functional.one_hot(torch.from_numpy(numbers[chosen]), len(names)).float()
-    return clips, targets, labels[random.integers(len(labels))]
+    """Return texts with labels of their own."""
+    chosen = random.integers(0, len(texts.sequences), BATCH // 2)
+    clips = [ClipFeatures({"L": texts.sequences[i].float()}) for i in chosen]
+    numbers = torch.from_numpy(texts.numbers[chosen])
+    targets = functional.one_hot(numbers, len(texts.names)).float()
+    return clips, targets, bank.draw(texts.names)

@@ -31,26 +31,33 @@ def wordings(name: str) -> list[str]:
 
 def other_wordings() -> list[str]:
     """Return words and definitions of emotions that are no class."""
-    return [text for pair in TEXTS["other"].items() for text in pair]
+    return [text for word, texts in TEXTS["other"].items() for text in (word, *texts)]
 
 
 def distillation_texts() -> list[str]:
     """Return all emotion texts that the text tower learns from the teacher."""
     texts = [text for name in CLASSES for text in wordings(name)]
-    for word, definition in TEXTS["other"].items():
+    for word, definitions in TEXTS["other"].items():
         texts += [template.format(word) for template in TEXTS["templates"]["words"]]
-        texts += [definition, f"{word}: {definition}", f"a person who is {definition}"]
+        texts += definitions
+        texts += [f"{word}: {definition}" for definition in definitions]
     return list(dict.fromkeys(texts))
 
 
 def varied_texts(seed: int) -> list[str]:
-    """Return emotion words, definitions and sentences in many random frames."""
+    """Return emotion words, definitions and sentences, plain and in many random frames."""
     random = np.random.default_rng(seed)
-    found = [text for name in CLASSES for text in varied_wordings(name, random, 14, 10)]
-    for word, definition in TEXTS["other"].items():
-        found += [in_frame("words", word, random) for _ in range(14)]
-        found += [in_frame("definitions", definition, random) for _ in range(8)]
+    found = distillation_texts()
+    found += [text for name in CLASSES for text in varied_wordings(name, random, 14, 4)]
+    for word, definitions in TEXTS["other"].items():
+        found += [in_frame("words", word, random) for _ in range(10)]
+        found += [in_frame(kind_of(text), text, random) for text in definitions for _ in range(2)]
     return list(dict.fromkeys(found))
+
+
+def kind_of(text: str) -> str:
+    """Return which frames a definition fits: those of whole sentences, or of phrases."""
+    return "sentences" if text.endswith((".", "!", "?")) else "definitions"
 
 
 def varied_wordings(
@@ -72,9 +79,10 @@ def in_frame(kind: str, text: str, random: np.random.Generator) -> str:
     return str(random.choice(TEXTS["frames"][kind])).format(subject=subject, text=text)
 
 
-def held_out_sentences(names: Sequence[str]) -> list[str]:
-    """Return one description of each class that no training step has seen."""
-    return [TEXTS["held_out"][name] for name in names]
+def validation_sentences() -> tuple[list[str], np.ndarray]:
+    """Return descriptions kept for validation, and their classes' numbers."""
+    pairs = [(text, CLASSES.index(n)) for n, texts in TEXTS["validation"].items() for text in texts]
+    return [text for text, _ in pairs], np.array([number for _, number in pairs])
 
 
 @torch.no_grad()
@@ -95,8 +103,10 @@ class LabelBank:
     """Embeddings of all wordings, from which training draws label matrices."""
 
     def __init__(self, encoder: TextEncoder, seed: int) -> None:
+        self.encoder = encoder
         self.random = np.random.default_rng(seed)
         self.by_class = {name: self._kinds(encoder, name) for name in CLASSES}
+        self.by_class |= self._other_kinds(encoder)
         self.other = embed(encoder, other_wordings())
 
     def words(self, names: Sequence[str]) -> Tensor:
@@ -104,7 +114,7 @@ class LabelBank:
         return torch.stack([self.by_class[name][0][0] for name in names])
 
     def draw(self, names: Sequence[str]) -> Tensor:
-        """Return one random wording of each class: shape (n, D).
+        """Return one random wording of each class or other emotion word: shape (n, D).
 
         Three draws in ten take the plain names; else each class is a phrase, or
         each is a sentence, or they are mixed.
@@ -122,6 +132,21 @@ class LabelBank:
     def _one(self, name: str, sentence_share: float) -> Tensor:
         kind = self.by_class[name][int(self.random.random() < sentence_share)]
         return kind[self.random.integers(len(kind))]
+
+    @staticmethod
+    def _other_kinds(encoder: TextEncoder) -> dict[str, tuple[Tensor, Tensor]]:
+        templates = TEXTS["templates"]["words"]
+        kinds: dict[str, tuple[Tensor, Tensor]] = {}
+        filled = [[t.format(word) for t in templates] for word in TEXTS["other"]]
+        words = embed(encoder, [text for texts in filled for text in texts])
+        definitions = embed(encoder, [text for texts in TEXTS["other"].values() for text in texts])
+        ends = np.cumsum([len(texts) for texts in TEXTS["other"].values()])
+        split = torch.tensor_split(definitions, ends[:-1].tolist())
+        for word, own, described in zip(
+            TEXTS["other"], words.split(len(templates)), split, strict=True
+        ):
+            kinds[word] = (own, described)
+        return kinds
 
     @staticmethod
     def _kinds(encoder: TextEncoder, name: str) -> tuple[Tensor, Tensor]:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from merclip.network import DecoderConfig, NetworkConfig, architecture
-from merclip.preprocess import AudioConfig, PreprocessConfig
+from merclip.preprocess import AudioConfig, PreprocessConfig, VisionConfig
 
-SEED = 20261120
+SEED = 20261124
 EMBED_DIM = 256
-TEXT_WIDTH = 192
-IMAGE_SIZE = 96
+TEXT_WIDTH = 256
+IMAGE_SIZE = 64
 
 ARCHITECTURE = architecture(
     {
         "embed_dim": EMBED_DIM,
         "vision_cfg": {
+            "tower": "residual",
             "image_size": IMAGE_SIZE,
-            "layers": [2, 2, 2, 2],
-            "width": 24,
-            "head_width": 96,
+            "widths": [32, 64, 128, 256],
+            "blocks": 2,
+            "hidden": 512,
         },
         "text_cfg": {
             "context_length": 77,
             "vocab_size": 49408,
             "width": TEXT_WIDTH,
-            "heads": 3,
+            "heads": 4,
             "layers": 3,
         },
     }
@@ -38,7 +39,12 @@ NETWORK = NetworkConfig(
     decoder=DecoderConfig(heads=4, mlp_ratio=2.0),
 )
 
-PREPROCESS = PreprocessConfig(image_size=IMAGE_SIZE, audio=AudioConfig())
+PREPROCESS = PreprocessConfig(
+    image_size=IMAGE_SIZE,
+    vision=VisionConfig(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+    audio=AudioConfig(segment=3.0, n_fft=1024, win_length=1024, hop_length=375, n_mels=64),
+)
+"""One mean for all channels: the towers see luminance alone, and their stems weigh the channels."""
 
 CLASSES = (
     "neutral",

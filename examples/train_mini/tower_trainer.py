@@ -1,90 +1,120 @@
-"""Train an image tower by a linear head and by cosines to label embeddings."""
+"""Train an image tower: first its trunk by a linear head, then its projection by cosines."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import torch
-from label_texts import LabelBank
 from settings import CLASSES
+from tools import Progress, WeightAverage, adamw, resumed, set_rate, store, take_step
 from torch import Tensor, nn
 from torch.nn import functional
 
-COSINE_GRADIENT = 0.3
-"""How much of the cosine loss reaches the trunk: all of it from scratch costs accuracy."""
+from merclip.network.residual import ResidualTower
+
 LABEL_SMOOTHING = 0.1
+LUMINANCE = (0.299, 0.587, 0.114)
+WEIGHT_DECAY = 0.05
+AVERAGE = 0.999
+STORE_EVERY = 400
+
+Batches = Callable[[int], tuple[Tensor, Tensor]]
+"""Makes a step's pictures (B, 1, S, S) and their targets, probabilities (B, n_classes)."""
 
 
-class TowerTrainer(nn.Module):
-    """A CLIP residual tower with a linear head on its trunk for training.
+class TrunkTrainer(nn.Module):
+    """A residual tower with a linear head on its pooled states.
 
-    Parameters
-    ----------
-    tower : nn.Module
-        open_clip's ``ModifiedResNet``.
-    n_classes : int
+    From scratch, cosines to label texts train the trunk worse than a plain
+    head does, so that they come afterwards.
     """
 
-    def __init__(self, tower: nn.Module, n_classes: int) -> None:
+    def __init__(self, tower: ResidualTower) -> None:
         super().__init__()
         self.tower = tower.to(memory_format=torch.channels_last)
-        width = tower.attnpool.k_proj.in_features
-        self.head = nn.Linear(width, n_classes)
-        self.dropout = nn.Dropout(0.2)
-        self.log_scale = nn.Parameter(torch.tensor(3.0))
+        self.head = nn.Sequential(nn.Dropout(0.25), nn.Linear(tower.width, len(CLASSES)))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the linear head's logits and the tower's embeddings."""
-        tower = self.tower
-        states = tower.stem(pictures.contiguous(memory_format=torch.channels_last))
-        for layer in (tower.layer1, tower.layer2, tower.layer3, tower.layer4):
-            states = layer(states)
-        logits = self.head(self.dropout(states.mean((2, 3))))
-        side = round((tower.attnpool.positional_embedding.shape[0] - 1) ** 0.5)
-        if states.shape[-1] != side:
-            states = functional.interpolate(states.float(), (side, side), mode="bilinear")
-        states = COSINE_GRADIENT * states + (1 - COSINE_GRADIENT) * states.detach()
-        return logits.float(), tower.attnpool(states).float()
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the head's logits of pictures of shape (B, 1, S, S)."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.head(self.tower.features(pictures.expand(-1, 3, -1, -1))).float()
 
 
-def tower_loss(
-    trainer: TowerTrainer,
-    pictures: Tensor,
-    targets: Tensor,
-    bank: LabelBank,
-    present: np.ndarray,
-    mixed: tuple[Tensor, float] | None = None,
-) -> tuple[Tensor, float]:
-    """Return the sum of both losses, and the accuracy by cosine.
+def train_trunk(
+    trainer: TrunkTrainer,
+    batches: Batches,
+    n_steps: int,
+    rate: float,
+    name: str,
+    state_file: Path,
+    report: Callable[[TrunkTrainer], None],
+) -> TrunkTrainer:
+    """Train trunk and head; return the average of the weights.
 
-    Parameters
-    ----------
-    present : ndarray
-        Numbers of the classes that the data have; others are no candidates.
-    mixed : tuple of Tensor and float, optional
-        A second target of each sample and the weight of the first (mixup).
+    The state is stored now and then in `state_file`, from which an interrupted
+    training goes on.
     """
-    with torch.autocast("cpu", torch.bfloat16):
-        logits, embeddings = trainer(pictures)
-    labels = bank.draw([CLASSES[i] for i in present])
-    scale = trainer.log_scale.clamp(max=4.0).exp()
-    cosines = scale * functional.normalize(embeddings, dim=-1) @ labels.T
-    numbers = torch.full((len(CLASSES),), -1)
-    numbers[torch.from_numpy(present)] = torch.arange(len(present))
-    loss = both_losses(logits, cosines, targets, numbers)
-    if mixed is not None:
-        second = both_losses(logits, cosines, mixed[0], numbers)
-        loss = mixed[1] * loss + (1 - mixed[1]) * second
-    accuracy = (cosines.argmax(1) == numbers[targets]).float().mean().item()
-    return loss, accuracy
+    optimizer = adamw([trainer.tower.stem, trainer.tower.stages, trainer.head], rate, WEIGHT_DECAY)
+    average = WeightAverage(trainer, AVERAGE)
+    progress = Progress(name, n_steps, every=60.0)
+    for step in resumed(state_file, n_steps, trainer, average, optimizer):
+        set_rate(optimizer, rate, step, n_steps)
+        pictures, targets = batches(step)
+        logits = trainer.train()(pictures)
+        loss = functional.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING)
+        take_step(optimizer, loss)
+        average.update(trainer)
+        progress(step + 1, loss=loss.item())
+        if (step + 1) % STORE_EVERY == 0:
+            store(state_file, step + 1, trainer, average, optimizer)
+        if (step + 1) % (n_steps // 10) == 0:
+            report(average.module)
+    return average.module
 
 
-def both_losses(logits: Tensor, cosines: Tensor, targets: Tensor, numbers: Tensor) -> Tensor:
-    """Return cross-entropy of the linear head plus that of the cosines."""
-    linear = functional.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING)
-    aligned = functional.cross_entropy(cosines, numbers[targets], label_smoothing=LABEL_SMOOTHING)
-    return linear + aligned
+def one_hot(classes: np.ndarray) -> Tensor:
+    """Return class numbers as rows of probabilities."""
+    return functional.one_hot(torch.from_numpy(classes), len(CLASSES)).float()
+
+
+def mixed(
+    pictures: Tensor, targets: Tensor, alpha: float, random: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Blend a batch with itself in another order (mixup)."""
+    share = float(random.beta(alpha, alpha))
+    order = torch.from_numpy(random.permutation(len(pictures)))
+    return (
+        share * pictures + (1 - share) * pictures[order],
+        share * targets + (1 - share) * targets[order],
+    )
+
+
+@torch.no_grad()
+def weigh_channels(tower: ResidualTower) -> None:
+    """Make the stem read luminance from colour pictures.
+
+    Training showed three equal channels, so only the sum of the stem's three
+    kernels matters; it is shared out as luminance weighs the colours.
+    """
+    kernels = tower.stem[0].weight
+    kernels.copy_(kernels.sum(1, keepdim=True) * torch.tensor(LUMINANCE).reshape(1, 3, 1, 1))
+
+
+@torch.no_grad()
+def features_of(tower: ResidualTower, pictures: Tensor, batch: int = 128) -> Tensor:
+    """Return the trunk's states of pictures (n, 1, S, S), in float32."""
+    tower.eval()
+    return torch.cat([tower.features(part.expand(-1, 3, -1, -1)) for part in pictures.split(batch)])
 
 
 def unit_embeddings(embeddings: Tensor) -> Tensor:
     """Return embeddings of norm 1."""
     return functional.normalize(embeddings.float(), dim=-1)
+
+
+def recalls(guesses: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
+    """Return accuracy and balanced accuracy."""
+    right = guesses == classes
+    return float(right.mean()), float(np.mean([right[classes == c].mean() for c in set(classes)]))

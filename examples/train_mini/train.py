@@ -24,31 +24,29 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--until", choices=STEPS, default=STEPS[-1])
+    parser.add_argument("--only", choices=STEPS, nargs="+", default=STEPS)
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
-    for step in STEPS[: STEPS.index(arguments.until) + 1]:
-        run_step(step, arguments)
+    for step in STEPS:
+        if step in arguments.only:
+            run_step(step, arguments)
 
 
 STEPS = (
     "text_start",
     "text",
     "vision",
+    "audio_check",
     "audio",
     "language",
-    "vision_more",
-    "audio_more",
-    "vision_last",
+    "alignment",
     "fusion",
     "calibration",
 )
 FUNCTIONS = {
     "text_start": ("text_step", "run"),
     "text": ("text_step", "run_more"),
-    "vision_more": ("vision_step", "run_more"),
-    "vision_last": ("vision_step", "run_last"),
-    "audio_more": ("audio_step", "run_more"),
+    "audio_check": ("audio_step", "run_check"),
 }
 """Steps whose function is not `run` of the module of their name."""
 

@@ -1,4 +1,4 @@
-"""Step 2: the vision tower, on faces."""
+"""The vision tower: its trunk on faces, by a linear head."""
 
 from __future__ import annotations
 
@@ -8,124 +8,81 @@ import numpy as np
 import torch
 from augment import augment_faces
 from data import Labelled, facial_expressions, fer2013, split_validation
-from label_texts import LabelBank
-from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
-from spaces import label_encoder
-from tools import (
-    Progress,
-    WeightAverage,
-    adamw,
-    cached,
-    root_balanced,
-    seed_everything,
-    set_rate,
-    take_step,
+from settings import ARCHITECTURE, IMAGE_SIZE, PREPROCESS, SEED
+from tools import cached, root_balanced, seed_everything
+from torch import Tensor
+from tower_trainer import (
+    LUMINANCE,
+    TrunkTrainer,
+    mixed,
+    one_hot,
+    recalls,
+    train_trunk,
 )
-from torch import Tensor, nn
-from tower_trainer import TowerTrainer, tower_loss, unit_embeddings
 
 from merclip.network import build_towers
-from merclip.preprocess.vision import frames_to_tensor, normalize_frames
+from merclip.preprocess.vision import frames_to_tensor
 
-PHASES = ((64, 1000), (96, 220))
-"""Picture size and number of steps: most of the learning is done on small pictures."""
-MORE_PHASES, LAST_PHASES = ((96, 1000),), ((96, 1450),)
-RATE, MORE_RATE = 2.5e-3, 1.5e-3
-BATCH, MORE_BATCH, LAST_BATCH = 128, 64, 96
+N_STEPS = 8600
+RATE = 3e-3
+BATCH = 128
+MIXUP_SHARE, MIXUP = 0.4, 0.3
 PHOTO_SHARE = 0.16
 VALIDATION_SHARE = 0.04
 
 
 def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
-    """Return the state of the trained image tower."""
+    """Return the state of the tower and its head after training on faces."""
     seed_everything(SEED + 1)
     training, validation = faces(data, run_folder)
-    bank = LabelBank(label_encoder(run_folder), SEED)
-    tower = build_towers(ARCHITECTURE).visual
-    average = train(TowerTrainer(tower, len(CLASSES)), training, bank, PHASES, RATE, BATCH)
-    report(average.tower, validation, bank)
-    return average.tower.state_dict()
-
-
-def run_more(data: Path, run_folder: Path) -> dict[str, Tensor]:
-    """Return the state of the image tower after a second, warm start."""
-    return go_on(data, run_folder, "vision.pt", SEED + 11, MORE_PHASES, MORE_BATCH)
-
-
-def run_last(data: Path, run_folder: Path) -> dict[str, Tensor]:
-    """Return the state of the image tower after a third, warm start."""
-    return go_on(data, run_folder, "vision_more.pt", SEED + 21, LAST_PHASES, LAST_BATCH)
-
-
-def go_on(
-    data: Path,
-    run_folder: Path,
-    name: str,
-    seed: int,
-    phases: tuple[tuple[int, int], ...],
-    batch: int,
-) -> dict[str, Tensor]:
-    """Train on from a file of the run folder, with new label wordings."""
-    seed_everything(seed)
-    training, validation = faces(data, run_folder)
-    bank = LabelBank(label_encoder(run_folder), seed)
-    tower = build_towers(ARCHITECTURE).visual
-    tower.load_state_dict(torch.load(run_folder / name))
-    trainer = TowerTrainer(tower, len(CLASSES))
-    average = train(trainer, training, bank, phases, MORE_RATE, batch)
-    report(average.tower, validation, bank)
-    return average.tower.state_dict()
+    trainer = TrunkTrainer(build_towers(ARCHITECTURE).visual)
+    weights = sampling_weights(training)
+    average = train_trunk(
+        trainer,
+        lambda step: draw_batch(training, weights, step),
+        N_STEPS,
+        RATE,
+        "vision",
+        run_folder / "vision.state",
+        lambda module: report(module, validation),
+    )
+    return average.state_dict()
 
 
 def faces(data: Path, run_folder: Path) -> tuple[Labelled, Labelled]:
-    """Return training and validation faces, preprocessed as at inference."""
+    """Return training and validation faces: luminance of shape (1, S, S), uint8."""
     return cached(run_folder / "faces.pt", lambda: prepare(data))
 
 
 def prepare(data: Path) -> tuple[Labelled, Labelled]:
     """Read and resize the training faces."""
     parts = fer2013(data, "train") + facial_expressions(data, "train")
-    parts.samples = resized(parts.samples)
+    parts.samples = [luminance(picture) for picture in parts.samples]
     return split_validation(parts, VALIDATION_SHARE, SEED)
 
 
-def resized(pictures: list[np.ndarray]) -> list[Tensor]:
-    """Return pictures of shape (3, S, S), uint8, as the package makes them."""
-    return [
-        frames_to_tensor(np.array(picture)[None], IMAGE_SIZE, PREPROCESS.vision)[0]
-        for picture in pictures
-    ]
+def luminance(picture: np.ndarray) -> Tensor:
+    """Return a picture as the package resizes it, in grey: shape (1, S, S), uint8."""
+    colours = frames_to_tensor(np.array(picture)[None], IMAGE_SIZE, PREPROCESS.vision)[0].float()
+    grey = (colours * torch.tensor(LUMINANCE).reshape(3, 1, 1)).sum(0, keepdim=True)
+    return grey.round().to(torch.uint8)
 
 
-def train(
-    trainer: TowerTrainer,
-    faces: Labelled,
-    bank: LabelBank,
-    phases: tuple[tuple[int, int], ...],
-    rate: float,
-    batch: int,
-) -> TowerTrainer:
-    """Train on augmented faces; return the average of the weights."""
-    random = np.random.default_rng(SEED + len(phases))
-    weights = sampling_weights(faces)
-    n_steps = sum(steps for _, steps in phases)
-    optimizer = adamw([trainer], rate, 0.05)
-    average = WeightAverage(trainer, 0.998)
-    progress = Progress("vision", n_steps)
-    present = np.unique(faces.classes)
-    sizes = [size for size, steps in phases for _ in range(steps)]
-    for step, size in enumerate(sizes):
-        set_rate(optimizer, rate, step, n_steps)
-        chosen = random.choice(len(faces), batch, p=weights)
-        pictures = torch.stack([faces.samples[i] for i in chosen])
-        pictures = augment_faces(pictures, size, random)
-        pictures = normalize_frames(pictures, PREPROCESS.vision, torch.float32)
-        targets = torch.from_numpy(faces.classes[chosen])
-        loss, accuracy = tower_loss(trainer, pictures, targets, bank, present)
-        take_step(optimizer, loss)
-        average.update(trainer)
-        progress(step + 1, loss=loss.item(), accuracy=accuracy)
-    return average.module
+def draw_batch(faces: Labelled, weights: np.ndarray, step: int) -> tuple[Tensor, Tensor]:
+    """Return augmented pictures of a step and their targets."""
+    random = np.random.default_rng((SEED, 1, step))
+    chosen = random.choice(len(faces), BATCH, p=weights)
+    pictures = torch.stack([faces.samples[i] for i in chosen])
+    pictures = normalized(augment_faces(pictures, IMAGE_SIZE, random))
+    targets = one_hot(faces.classes[chosen])
+    if random.random() < MIXUP_SHARE:
+        return mixed(pictures, targets, MIXUP, random)
+    return pictures, targets
+
+
+def normalized(pictures: Tensor) -> Tensor:
+    """Normalise grey pictures of 0 to 255 as the package does with each channel."""
+    return (pictures.float() / 255 - PREPROCESS.vision.mean[0]) / PREPROCESS.vision.std[0]
 
 
 def sampling_weights(faces: Labelled) -> np.ndarray:
@@ -138,24 +95,13 @@ def sampling_weights(faces: Labelled) -> np.ndarray:
 
 
 @torch.no_grad()
-def embed_faces(tower: nn.Module, pictures: list[Tensor]) -> Tensor:
-    """Return the tower's embeddings of preprocessed pictures."""
-    found = []
-    for start in range(0, len(pictures), 64):
-        batch = torch.stack(pictures[start : start + 64])
-        found.append(tower(normalize_frames(batch, PREPROCESS.vision, torch.float32)))
-    return torch.cat(found)
-
-
-def report(tower: nn.Module, faces: Labelled, bank: LabelBank) -> None:
-    """Print accuracies on validation faces, with words as labels."""
-    names = [CLASSES[i] for i in np.unique(faces.classes)]
-    vectors = unit_embeddings(embed_faces(tower.eval(), faces.samples))
-    guesses = np.unique(faces.classes)[(vectors @ bank.words(names).T).argmax(1).numpy()]
+def report(trainer: TrunkTrainer, faces: Labelled) -> None:
+    """Print accuracies of the linear head on validation faces."""
+    pictures = normalized(torch.stack(faces.samples))
+    logits = torch.cat([trainer.eval()(part) for part in pictures.split(128)])
     for group in np.unique(faces.groups):
-        inside = faces.groups == group
-        right = (guesses == faces.classes)[inside]
-        recalls = [
-            right[faces.classes[inside] == c].mean() for c in np.unique(faces.classes[inside])
-        ]
-        print(f"[vision] {group}: {right.mean():.3f}, balanced {np.mean(recalls):.3f}", flush=True)
+        inside = np.flatnonzero(faces.groups == group)
+        known = np.unique(faces.classes[inside])
+        guesses = known[logits[inside][:, known].argmax(1).numpy()]
+        accuracy, balanced = recalls(guesses, faces.classes[inside])
+        print(f"[vision] {group}: {accuracy:.3f}, balanced {balanced:.3f}", flush=True)

@@ -26,6 +26,7 @@ from merclip.cli._console import (
 COMMANDS = {
     "predict": "say which emotion each clip or sentence shows",
     "fit": "learn from labelled clips, and save a model",
+    "evaluate": "measure a model on labelled clips",
     "info": "show versions, devices and what a model is",
 }
 

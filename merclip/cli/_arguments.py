@@ -70,8 +70,11 @@ def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def add_label_arguments(parser: argparse.ArgumentParser, without: str) -> None:
-    """Add --labels and --labels-file; `without` says what holds when both are absent."""
+def add_label_arguments(parser: argparse.ArgumentParser, without: str, *aliases: str) -> None:
+    """Add --labels and --labels-file; `without` says what holds when both are absent.
+
+    `aliases` are other names of --labels-file.
+    """
     group = parser.add_argument_group("labels").add_mutually_exclusive_group()
     group.add_argument(
         "--labels",
@@ -82,6 +85,7 @@ def add_label_arguments(parser: argparse.ArgumentParser, without: str) -> None:
     )
     group.add_argument(
         "--labels-file",
+        *aliases,
         metavar="FILE",
         help="one label per line; or a .json list, or mapping of names to description(s)",
     )

@@ -8,18 +8,20 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merclip.cli._console import FAILED, CommandError
+from merclip.cli._console import FAILED, CommandError, say
 
 MEDIA = ("video", "audio")
 MODALITIES = (*MEDIA, "text")
 TIMES = ("start", "end")
-KNOWN = (*MODALITIES, *TIMES, "label")
+LABEL = "label"
 SEPARATOR = "|"
+_ROW = re.compile(r"^Row (\d+)(?: \([^)]*\))?: ")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,22 @@ class LabelledClip:
         return [path for path in paths if not os.path.isfile(path)]
 
 
-def read_data(path: Path, *, multi_label: bool, group_column: str | None) -> list[LabelledClip]:
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a data file are called."""
+
+    label: str = LABEL
+    group: str | None = None
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Columns that have a meaning and should not be misspelt."""
+        return (*MODALITIES, *TIMES, self.label)
+
+
+def read_data(
+    path: Path, *, multi_label: bool, group_column: str | None, label_column: str = LABEL
+) -> list[LabelledClip]:
     """Read labelled clips.
 
     Parameters
@@ -64,6 +81,7 @@ def read_data(path: Path, *, multi_label: bool, group_column: str | None) -> lis
     multi_label : bool
         Labels are joined by ``|``, or a list in JSON Lines.
     group_column : str, optional
+    label_column : str
 
     Raises
     ------
@@ -71,14 +89,55 @@ def read_data(path: Path, *, multi_label: bool, group_column: str | None) -> lis
         The message names the line.
     """
     text = _read(path)
-    numbered = _json_lines(text, path) if path.suffix.lower() == ".jsonl" else _csv(text, path)
+    columns = Columns(label_column, group_column)
+    by_line = path.suffix.lower() == ".jsonl"
+    numbered = _json_lines(text, path) if by_line else _csv(text, path, columns)
     clips = []
     for line, row in numbered:
         place = f"{path.name} line {line}"
-        clips.append(_labelled_clip(row, place, path.parent, multi_label, group_column))
+        clips.append(_labelled_clip(row, place, path.parent, multi_label, columns))
     if not clips:
         raise CommandError(f"{str(path)!r} has no rows", FAILED)
     return clips
+
+
+def with_files(clips: list[LabelledClip], on_error: str) -> list[LabelledClip]:
+    """Return the clips whose files exist; training may take hours, so look before it."""
+    lost = [clip for clip in clips if clip.missing]
+    sentences = [f"{clip.place}: there is no file {clip.missing[0]!r}" for clip in lost]
+    if lost and on_error == "raise":
+        more = f" (and {len(lost) - 1} more such rows)" if len(lost) > 1 else ""
+        raise CommandError(sentences[0] + more, FAILED)
+    for sentence in sentences:
+        say("warning", sentence)
+    if len(lost) == len(clips):
+        raise CommandError("no clip is left", FAILED)
+    return [clip for clip in clips if not clip.missing]
+
+
+def check_labels(clips: Sequence[LabelledClip], labels: Any) -> None:
+    """Refuse a row whose label is not among those that are told apart."""
+    if labels is None:
+        return
+    for clip in clips:
+        for name in clip.labels:
+            if name not in labels:
+                listed = ", ".join(labels)
+                raise CommandError(
+                    f"{clip.place}: the label {name!r} is not among {listed}", FAILED
+                )
+
+
+def with_place(message: str, clips: Sequence[LabelledClip]) -> str:
+    """Say the line of the data file in place of the row's number, or before a path."""
+    row = _ROW.match(message)
+    if row is not None and int(row[1]) < len(clips):
+        return f"{clips[int(row[1])].place}: {message[row.end() :]}"
+    for clip in clips:
+        paths = [clip.values[name] for name in ("video", "audio") if name in clip.values]
+        if any(repr(path) in message for path in paths):
+            return f"{clip.place}: {message}"
+    return message
 
 
 def _read(path: Path) -> str:
@@ -90,10 +149,10 @@ def _read(path: Path) -> str:
         raise CommandError(f"{str(path)!r} is not UTF-8 text: save it as such", FAILED) from error
 
 
-def _csv(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv(text: str, path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     try:
-        _check_columns(list(reader.fieldnames or ()), path)
+        _check_columns(list(reader.fieldnames or ()), path, columns)
         for row in reader:
             place = f"{path.name} line {reader.line_num}"
             if None in row:
@@ -110,16 +169,16 @@ def _csv(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise CommandError(f"{place} is not valid CSV: {error}", FAILED) from error
 
 
-def _check_columns(columns: list[str], path: Path) -> None:
-    if "label" not in columns or not set(MODALITIES) & set(columns):
+def _check_columns(found: list[str], path: Path, columns: Columns) -> None:
+    if columns.label not in found or not set(MODALITIES) & set(found):
         raise CommandError(
-            f"{path.name} has the columns {columns}; it needs label, and at least one of "
+            f"{path.name} has the columns {found}; it needs {columns.label}, and at least one of "
             f"{', '.join(MODALITIES)}",
             FAILED,
         )
-    for column in columns:
-        close = difflib.get_close_matches(column.strip().lower(), KNOWN, n=1, cutoff=0.8)
-        if column not in KNOWN and close and close[0] not in columns:
+    for column in found:
+        close = difflib.get_close_matches(column.strip().lower(), columns.known, n=1, cutoff=0.8)
+        if column not in columns.known and close and close[0] not in found:
             raise CommandError(
                 f"{path.name} has a column {column!r}; did you mean {close[0]!r}?", FAILED
             )
@@ -139,7 +198,7 @@ def _json_lines(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _labelled_clip(
-    row: Mapping[str, Any], place: str, folder: Path, multi_label: bool, group_column: str | None
+    row: Mapping[str, Any], place: str, folder: Path, multi_label: bool, columns: Columns
 ) -> LabelledClip:
     texts = {name: _text(row.get(name), name, place) for name in MODALITIES}
     values: dict[str, Any] = {name: text for name, text in texts.items() if text}
@@ -148,8 +207,8 @@ def _labelled_clip(
     for name in set(MEDIA) & set(values):
         values[name] = str(folder / values[name])
     values.update(_times(row, place))
-    label = _labels(row, place) if multi_label else _label(row, place)
-    return LabelledClip(place, {**values, "id": place}, label, _group(row, place, group_column))
+    label = (_labels if multi_label else _label)(row.get(columns.label), place)
+    return LabelledClip(place, {**values, "id": place}, label, _group(row, place, columns.group))
 
 
 def _text(value: Any, name: str, place: str) -> str:
@@ -177,17 +236,16 @@ def _times(row: Mapping[str, Any], place: str) -> dict[str, float]:
     return times
 
 
-def _label(row: Mapping[str, Any], place: str) -> str:
-    label = _text(row.get("label"), "label", place)
+def _label(value: Any, place: str) -> str:
+    label = _text(value, LABEL, place)
     if not label:
         raise CommandError(f"{place} has no label", FAILED)
     return label
 
 
-def _labels(row: Mapping[str, Any], place: str) -> list[str]:
-    value = row.get("label")
-    parts = value if isinstance(value, list) else _text(value, "label", place).split(SEPARATOR)
-    labels = [_text(part, "label", place) for part in parts]
+def _labels(value: Any, place: str) -> list[str]:
+    parts = value if isinstance(value, list) else _text(value, LABEL, place).split(SEPARATOR)
+    labels = [_text(part, LABEL, place) for part in parts]
     return [label for label in labels if label]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,14 @@ from merclip.cli._console import (
     say,
     short_messages,
 )
-from merclip.cli._data import SEPARATOR, LabelledClip, read_data
+from merclip.cli._data import (
+    SEPARATOR,
+    LabelledClip,
+    check_labels,
+    read_data,
+    with_files,
+    with_place,
+)
 from merclip.cli._summary import summary
 
 if TYPE_CHECKING:
@@ -40,7 +46,6 @@ if TYPE_CHECKING:
 
 RATES = ("few-shot", "fresh", "practical", "paper")
 _CHECKPOINT_FILES = ("config.json", "model.safetensors", "README.md")
-_ROW = re.compile(r"^Row (\d+): ")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -55,9 +60,9 @@ def run(argv: Sequence[str]) -> int:
         multi_label=arguments.multi_label,
         group_column=arguments.group_column,
     )
-    kept = _with_files(clips, arguments.on_error)
+    kept = with_files(clips, arguments.on_error)
     labels = read_labels(arguments)
-    _check_labels(kept, labels)
+    check_labels(kept, labels)
     if not arguments.multi_label and len({clip.label for clip in kept}) < 2:
         raise CommandError(f"all clips have the one label {kept[0].label!r}", FAILED)
     with _made(out), short_messages(debugging(argv)):
@@ -185,32 +190,6 @@ def _is_checkpoint(directory: Path) -> bool:
     return isinstance(config, dict) and "merclip_version" in config
 
 
-def _with_files(clips: list[LabelledClip], on_error: str) -> list[LabelledClip]:
-    """Return the clips whose files exist; training may take hours, so look before it."""
-    lost = [clip for clip in clips if clip.missing]
-    sentences = [f"{clip.place}: there is no file {clip.missing[0]!r}" for clip in lost]
-    if lost and on_error == "raise":
-        more = f" (and {len(lost) - 1} more such rows)" if len(lost) > 1 else ""
-        raise CommandError(sentences[0] + more, FAILED)
-    for sentence in sentences:
-        say("warning", sentence)
-    if len(lost) == len(clips):
-        raise CommandError("no clip is left to learn from", FAILED)
-    return [clip for clip in clips if not clip.missing]
-
-
-def _check_labels(clips: Sequence[LabelledClip], labels: Any) -> None:
-    if labels is None:
-        return
-    for clip in clips:
-        for name in clip.labels:
-            if name not in labels:
-                listed = ", ".join(labels)
-                raise CommandError(
-                    f"{clip.place}: the label {name!r} is not among {listed}", FAILED
-                )
-
-
 def _fit(
     arguments: argparse.Namespace, clips: Sequence[LabelledClip], labels: Any
 ) -> EmotionClassifier:
@@ -238,19 +217,7 @@ def _fit(
             [clip.values for clip in clips], [clip.label for clip in clips], groups=groups
         )
     except MerclipError as error:
-        raise type(error)(_with_place(str(error), clips)) from error
-
-
-def _with_place(message: str, clips: Sequence[LabelledClip]) -> str:
-    """Say the line of the data file in place of the row's number, or before a path."""
-    row = _ROW.match(message)
-    if row is not None and int(row[1]) < len(clips):
-        return f"{clips[int(row[1])].place}: {message[row.end() :]}"
-    for clip in clips:
-        paths = [clip.values[name] for name in ("video", "audio") if name in clip.values]
-        if any(repr(path) in message for path in paths):
-            return f"{clip.place}: {message}"
-    return message
+        raise type(error)(with_place(str(error), clips)) from error
 
 
 def _finish(

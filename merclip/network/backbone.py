@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from merclip.errors import CheckpointError, InputError, ModelNotFoundError
+from merclip.network.residual import build_residual, is_residual
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,13 @@ def build_towers(
     """
     from open_clip.model import CustomTextCLIP
 
+    own = is_residual(config["vision_cfg"])
     try:
-        clip = CustomTextCLIP(**_without_downloads(config))
+        clip = CustomTextCLIP(**_without_downloads(_stand_in(config) if own else config))
     except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
         raise InputError(f"open_clip cannot build this architecture: {error}") from error
+    if own:
+        clip.visual = build_residual(config["embed_dim"], config["vision_cfg"])
     if weights is not None:
         _load(clip, Path(weights))
     return Towers(clip.visual, clip.text, float(clip.logit_scale.detach().exp()))
@@ -108,6 +112,11 @@ def _without_downloads(config: Mapping[str, Any]) -> dict[str, Any]:
     vision = {**config["vision_cfg"], "timm_model_pretrained": False, "output_tokens": False}
     text = {**config["text_cfg"], "output_tokens": False}
     return {**config, "vision_cfg": vision, "text_cfg": text}
+
+
+def _stand_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    # open_clip builds both towers at once; its image tower is replaced at once by our own.
+    return {**config, "vision_cfg": {"layers": 1, "width": 64, "head_width": 64, "image_size": 32}}
 
 
 def _load(clip: nn.Module, weights: Path) -> None:

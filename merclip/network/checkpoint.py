@@ -22,7 +22,9 @@ from merclip.preprocess.features import ClipFeatures, pad_features
 from merclip.preprocess.sample import Sample
 from merclip.preprocess.text import tokenize
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 added tables of 8 bits with a scale for each row."""
+ROW_SCALES = ".row_scales"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 REFERENCE_TOLERANCE = 1e-2
 
@@ -64,6 +66,7 @@ def save_checkpoint(
     *,
     bundle_backbone: bool = False,
     dtype: torch.dtype | None = None,
+    eight_bit_table: bool = False,
 ) -> None:
     """Write a checkpoint.
 
@@ -78,16 +81,21 @@ def save_checkpoint(
         Store the frozen towers too, for use without a network.
     dtype : torch.dtype, optional
         Round floating-point weights to this type, in the network as well.
+    eight_bit_table : bool
+        Round token tables to 8 bits with a scale for each row, in the network
+        as well. They are most of a small model.
     """
     from safetensors.torch import save_file
 
-    network = checkpoint.network
     if dtype is not None:
-        _round(network, dtype)
-    tensors = {
-        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None).contiguous()
-        for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items()
-    }
+        _round(checkpoint.network, dtype)
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items():
+        if eight_bit_table and name.endswith("token_embedding.weight"):
+            tensors |= _as_eight_bits(name, tensor)
+        else:
+            kept = tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None)
+            tensors[name] = kept.contiguous()
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
     config = _config_of(checkpoint, None if bundle_backbone else checkpoint.backbone)
@@ -188,6 +196,35 @@ def unique_tensors(network: MERCLIP) -> dict[str, Tensor]:
     return unique
 
 
+@torch.no_grad()
+def round_to_eight_bits(table: Tensor) -> tuple[Tensor, Tensor]:
+    """Round a table in place to 8 bits times a scale for each row.
+
+    Returns
+    -------
+    rows : Tensor of shape (n, D), int8
+    scales : Tensor of shape (n, 1), float16
+    """
+    scales = (table.abs().amax(1, keepdim=True) / 127).clamp_min(1e-7).half()
+    rows = (table / scales.float()).round().clamp(-127, 127).to(torch.int8)
+    table.copy_(rows * scales.float())
+    return rows, scales
+
+
+def _as_eight_bits(name: str, table: Tensor) -> dict[str, Tensor]:
+    rows, scales = round_to_eight_bits(table.detach())
+    return {name: rows.cpu(), name + ROW_SCALES: scales.cpu()}
+
+
+def _restore_tables(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    scaled = {name.removesuffix(ROW_SCALES) for name in found if name.endswith(ROW_SCALES)}
+    return {
+        name: tensor.float() * found[name + ROW_SCALES].float() if name in scaled else tensor
+        for name, tensor in found.items()
+        if not (name.endswith(ROW_SCALES) and name.removesuffix(ROW_SCALES) in found)
+    }
+
+
 def _stored_tensors(checkpoint: Checkpoint, bundle_backbone: bool) -> dict[str, Tensor]:
     tensors = unique_tensors(checkpoint.network)
     if bundle_backbone or checkpoint.backbone is None:
@@ -264,10 +301,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        return _restore_tables(load_file(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} holds no {path.name}.") from None
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 

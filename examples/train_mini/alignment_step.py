@@ -1,0 +1,214 @@
+"""The image towers' projections: from what the trunk sees to the label encoder's space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from audio_step import SPEEDS, change_speed, segments_of, voices
+from augment import augment_faces, augment_sound
+from data import Labelled, speaker_part
+from label_texts import LabelBank, embed, validation_sentences
+from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
+from spaces import label_encoder
+from tools import Progress, adamw, cached, root_balanced, seed_everything, set_rate, take_step
+from torch import Tensor, nn
+from torch.nn import functional
+from tower_trainer import TrunkTrainer, features_of, recalls, unit_embeddings, weigh_channels
+from vision_step import faces, normalized, sampling_weights
+
+from merclip.network import build_towers
+from merclip.network.residual import ResidualTower
+
+N_STEPS = 3000
+BATCH = 384
+RATE = 1e-3
+FACE_VERSIONS, VOICE_VERSIONS = 3, 12
+HARD_SHARE = 0.3
+"""Share of the true class in the targets; the rest is what the trunk's own head says."""
+FEATURE_NOISE = 0.1
+
+Features = list[list[Tensor]]
+"""For each version of the data, each sample's states of the trunk: shape (n, width)."""
+
+
+def run(data: Path, run_folder: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the states of the vision tower and of both audio towers."""
+    bank = LabelBank(label_encoder(run_folder), SEED)
+    return {
+        "vision": align_vision(data, run_folder, bank),
+        "audio": align_audio("audio", data, run_folder, bank),
+        "audio_check": align_audio("audio_check", data, run_folder, bank),
+    }
+
+
+def align_vision(data: Path, run_folder: Path, bank: LabelBank) -> dict[str, Tensor]:
+    """Fit the vision tower's projection."""
+    seed_everything(SEED + 5)
+    trainer = trained("vision", run_folder)
+    training, validation = faces(data, run_folder)
+    features = cached(
+        run_folder / "features_vision.pt", lambda: face_features(trainer.tower, training)
+    )
+    align(trainer, features, training.classes, sampling_weights(training), bank)
+    own = [[row] for row in features_of(trainer.tower, clean(validation)).split(1)]
+    for group in np.unique(validation.groups):
+        kept = np.flatnonzero(validation.groups == group)
+        part = validation.where(validation.groups == group)
+        report(f"vision {group}", trainer, [own[i][0] for i in kept], part.classes, bank)
+    weigh_channels(trainer.tower)
+    return trainer.tower.state_dict()
+
+
+def align_audio(name: str, data: Path, run_folder: Path, bank: LabelBank) -> dict[str, Tensor]:
+    """Fit an audio tower's projection."""
+    seed_everything(SEED + 6)
+    trainer = trained(name, run_folder)
+    training, validation = audio_parts(name, data, run_folder)
+    features = cached(
+        run_folder / f"features_{name}.pt", lambda: voice_features(trainer.tower, training)
+    )
+    align(trainer, features, training.classes, root_balanced(training.classes), bank)
+    own = [features_of(trainer.tower, segments_of(sound)) for sound in validation.samples]
+    report(name, trainer, own, validation.classes, bank)
+    weigh_channels(trainer.tower)
+    return trainer.tower.state_dict()
+
+
+def audio_parts(name: str, data: Path, run_folder: Path) -> tuple[Labelled, Labelled]:
+    """Return the speakers that an audio tower was trained on, and the validation speakers."""
+    speech = voices(data, run_folder)
+    validation = speaker_part(speech, "validation")
+    known = speaker_part(speech, "train")
+    if name != "audio_check":
+        known = known | validation
+    return speech.where(known), speech.where(validation)
+
+
+def trained(name: str, run_folder: Path) -> TrunkTrainer:
+    """Return a tower and its head after their training."""
+    trainer = TrunkTrainer(build_towers(ARCHITECTURE).visual)
+    trainer.load_state_dict(torch.load(run_folder / f"{name}.pt"))
+    return trainer.eval()
+
+
+def clean(part: Labelled) -> Tensor:
+    """Return faces as the tower takes them, unchanged."""
+    return normalized(torch.stack(part.samples))
+
+
+def face_features(tower: ResidualTower, training: Labelled) -> Features:
+    """Return the trunk's states of faces: unchanged first, then augmented."""
+    random = np.random.default_rng(SEED)
+    pictures = torch.stack(training.samples)
+    versions = [features_of(tower, normalized(pictures))]
+    for _ in range(FACE_VERSIONS - 1):
+        changed = [augment_faces(p, IMAGE_SIZE, random) for p in pictures.split(256)]
+        versions.append(features_of(tower, normalized(torch.cat(changed))))
+    return [list(version.half().split(1)) for version in versions]
+
+
+def voice_features(tower: ResidualTower, training: Labelled) -> Features:
+    """Return the trunk's states of a clip's segments: unchanged first, then augmented."""
+    random = np.random.default_rng(SEED)
+    versions = [training.samples]
+    for _ in range(VOICE_VERSIONS - 1):
+        versions.append([changed_sound(sound, random) for sound in training.samples])
+    return [
+        [features_of(tower, segments_of(sound)).half() for sound in version] for version in versions
+    ]
+
+
+def changed_sound(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return a sound from a later start, at another speed, and through noise or a room."""
+    start = random.integers(0, PREPROCESS.audio.rate // 2)
+    faster = change_speed(sound[start:], SPEEDS[random.integers(len(SPEEDS))])
+    return augment_sound(torch.tensor(faster)[None], PREPROCESS.audio.rate, random)[0].numpy()
+
+
+def align(
+    trainer: TrunkTrainer,
+    features: Features,
+    classes: np.ndarray,
+    weights: np.ndarray,
+    bank: LabelBank,
+) -> None:
+    """Train the projection alone, on cosines to random wordings of the classes."""
+    random = np.random.default_rng(SEED)
+    states, numbers, weights = flat(features, classes, weights)
+    targets = soft_targets(trainer.head, states, numbers)
+    projection, spread = trainer.tower.projection, states.std()
+    log_scale = nn.Parameter(torch.tensor(3.0))
+    holder = nn.ParameterList([log_scale])
+    optimizer = adamw([projection, holder], RATE, 0.02)
+    progress = Progress("alignment", N_STEPS)
+    present = np.unique(classes)
+    projection.train()
+    for step in range(N_STEPS):
+        set_rate(optimizer, RATE, step, N_STEPS)
+        chosen = random.choice(len(states), BATCH, p=weights)
+        kept = some_of(present, random)
+        wanted = targets[chosen][:, kept]
+        inside = wanted.sum(1) > 0.5
+        wanted = wanted[inside] / wanted[inside].sum(1, keepdim=True)
+        rows = states[chosen][inside]
+        rows = rows + FEATURE_NOISE * spread * torch.randn_like(rows)
+        labels = bank.draw([CLASSES[i] for i in kept])
+        cosines = functional.normalize(projection(rows), dim=-1) @ labels.T
+        loss = functional.cross_entropy(log_scale.clamp(max=4.0).exp() * cosines, wanted)
+        take_step(optimizer, loss)
+        progress(step + 1, loss=loss.item(), scale=log_scale.exp().item())
+    projection.eval()
+
+
+def flat(
+    features: Features, classes: np.ndarray, weights: np.ndarray
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Return the states of all versions and segments, their classes and weights."""
+    rows = [row for version in features for row in version]
+    counts = [len(row) for row in rows]
+    times = len(features)
+    shares = np.repeat(np.tile(weights, times) / np.maximum(counts, 1), counts)
+    return (
+        torch.cat(rows).float(),
+        np.repeat(np.tile(classes, times), counts),
+        shares / shares.sum(),
+    )
+
+
+@torch.no_grad()
+def soft_targets(head: nn.Module, states: Tensor, numbers: np.ndarray) -> Tensor:
+    """Return the true class, mixed with what the trunk's own head says."""
+    said = head.eval()(states).softmax(1)
+    true = functional.one_hot(torch.from_numpy(numbers), len(CLASSES)).float()
+    return HARD_SHARE * true + (1 - HARD_SHARE) * said
+
+
+def some_of(present: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return all classes in half of the cases, else some of them."""
+    if random.random() < 0.5:
+        return present
+    count = int(random.integers(2, len(present)))
+    return np.sort(random.choice(present, count, replace=False))
+
+
+@torch.no_grad()
+def report(
+    name: str, trainer: TrunkTrainer, states: list[Tensor], classes: np.ndarray, bank: LabelBank
+) -> None:
+    """Print accuracies of the head, of words, and of validation descriptions as labels."""
+    present = np.unique(classes)
+    head = torch.stack([trainer.head(row).softmax(1).mean(0) for row in states])[:, present]
+    means = [unit_embeddings(trainer.tower.projection(row)).mean(0) for row in states]
+    vectors = torch.stack(means)
+    texts, numbers = validation_sentences()
+    sentences = embed(bank.encoder, texts)
+    words = bank.words([CLASSES[i] for i in present])
+    found = {"head": head, "words": vectors @ words.T}
+    for label, count in (("one description", 1), ("four averaged", 4)):
+        described = [sentences[numbers == i][:count].mean(0) for i in present]
+        found[label] = vectors @ unit_embeddings(torch.stack(described)).T
+    for label, scores in found.items():
+        accuracy, balanced = recalls(present[scores.argmax(1).numpy()], classes)
+        print(f"[{name}] {label}: {accuracy:.3f}, balanced {balanced:.3f}", flush=True)

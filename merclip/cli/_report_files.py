@@ -1,0 +1,62 @@
+"""The files that ``merclip evaluate --out DIR`` writes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from merclip.cli._console import CommandError, say
+
+if TYPE_CHECKING:
+    from merclip.evaluation import Report
+
+REPORT, MARKDOWN, PREDICTIONS = "report.json", "report.md", "predictions.csv"
+CONFUSION, CALIBRATION = "confusion.png", "calibration.png"
+FILES = (REPORT, MARKDOWN, PREDICTIONS, CONFUSION, CALIBRATION)
+
+
+def write_report(report: Report, directory: Path) -> None:
+    """Write a report, every prediction and, with matplotlib, two pictures.
+
+    Parameters
+    ----------
+    report : Report
+    directory : Path
+        Made if need be; files of the same names are replaced.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / REPORT).write_text(report.to_json() + "\n", encoding="utf-8")
+        (directory / MARKDOWN).write_text(report.to_markdown() + "\n", encoding="utf-8")
+        write_predictions(report, directory / PREDICTIONS)
+        _draw(report, directory)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CommandError(f"--out {str(directory)!r} cannot be written: {reason}") from error
+    say("evaluate", f"written to {directory}")
+
+
+def write_predictions(report: Report, path: Path) -> None:
+    """Write one row for each clip, condition and seed."""
+    names = list(report.labels)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["condition", "seed", "id", "truth", "predicted", *names])
+        for condition in report.conditions:
+            for run in condition.runs:
+                seed = "" if run.seed is None else run.seed
+                for clip, truth, row in zip(run.ids, run.truth, run.probability, strict=True):
+                    predicted = names[int(row.argmax())]
+                    scores = [f"{score:.6f}" for score in row]
+                    rows.writerow([condition.name, seed, clip, names[truth], predicted, *scores])
+
+
+def _draw(report: Report, directory: Path) -> None:
+    from merclip.errors import MissingExtraError
+
+    try:
+        report.plot_confusion(directory / CONFUSION)
+        report.plot_calibration(directory / CALIBRATION)
+    except MissingExtraError as error:
+        say("warning", f"no pictures were drawn. {error}")

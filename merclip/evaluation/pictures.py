@@ -1,0 +1,130 @@
+"""Confusions and calibration as pictures."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from merclip._optional import import_matplotlib
+from merclip.evaluation.metrics import NAMES, Bin
+
+if TYPE_CHECKING:
+    from merclip.evaluation.report import Condition
+
+_DOTS_PER_INCH = 150
+_COLOUR, _GAP, _GREY = "#5e4b9c", "#e8a33d", "#6b6b6b"
+
+
+def draw_confusion(
+    labels: Sequence[Any], condition: Condition, path_or_ax: str | os.PathLike[str] | Any = None
+) -> Any:
+    """Draw a confusion matrix; see `Report.plot_confusion`."""
+    side = 2.6 + 0.75 * len(labels)
+    counts = condition.confusion
+    total = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+    axes, finish = _canvas(path_or_ax, (side, side * 0.92))
+    axes.imshow(shares, cmap="Purples", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        if total[row, 0]:
+            text = f"{share:.2f}\n{counts[row, column]}"
+            colour = "white" if share > 0.45 else "#222222" if share else "#b5b5b5"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    _name_axes(axes, labels)
+    axes.set_title(f"{condition.name}: {_headline(condition)}", fontsize=11, pad=12)
+    return finish(axes)
+
+
+def draw_calibration(condition: Condition, path_or_ax: str | os.PathLike[str] | Any = None) -> Any:
+    """Draw a reliability diagram; see `Report.plot_calibration`."""
+    bins = condition.calibration
+    filled = [item for item in bins if item.n_clips]
+    axes, finish = _canvas(path_or_ax, (5.2, 5.6))
+    axes.plot([0, 1], [0, 1], linestyle="--", color=_GREY, zorder=3, label="calibrated")
+    _draw_bins(axes, filled)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", aspect="equal")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=3, frameon=False, fontsize=9)
+    error = condition.mean["expected_calibration_error"]
+    above = _draw_counts(axes, bins)
+    above.set_title(f"{condition.name}: calibration error {error:.3f}", fontsize=11, pad=10)
+    return finish(axes)
+
+
+def _draw_bins(axes: Any, filled: Sequence[Bin]) -> None:
+    left = [item.lower for item in filled]
+    width = [item.upper - item.lower for item in filled]
+    accuracy = np.array([item.accuracy for item in filled])
+    confidence = np.array([item.confidence for item in filled])
+    options = {"width": width, "align": "edge"}
+    axes.bar(left, accuracy, color=_COLOUR, edgecolor="white", label="accuracy", **options)
+    axes.bar(
+        left,
+        confidence - accuracy,
+        bottom=accuracy,
+        facecolor="none",
+        edgecolor=_GAP,
+        hatch="///",
+        label="gap to confidence",
+        **options,
+    )
+
+
+def _draw_counts(axes: Any, bins: Sequence[Bin]) -> Any:
+    """Draw above the diagram how many predictions each bin has."""
+    above = axes.inset_axes([0, 1.04, 1, 0.16], sharex=axes)
+    widths = [item.upper - item.lower for item in bins]
+    counts = [item.n_clips for item in bins]
+    lower = [item.lower for item in bins]
+    above.bar(lower, counts, width=widths, align="edge", color="#b9b3d6", edgecolor="white")
+    above.set_ylabel("clips", fontsize=9)
+    above.tick_params(labelbottom=False, labelsize=8, length=2)
+    above.spines[["top", "right"]].set_visible(False)
+    return above
+
+
+def _name_axes(axes: Any, labels: Sequence[Any]) -> None:
+    names = [
+        textwrap.fill(textwrap.shorten(str(name), 40, placeholder=" …"), 16) for name in labels
+    ]
+    positions = range(len(names))
+    axes.set_xticks(positions, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(positions, names)
+    axes.set(xlabel="predicted", ylabel="truth")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    # White lines between cells.
+    axes.set_xticks(np.arange(1, len(names)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="minor", length=0)
+
+
+def _headline(condition: Condition) -> str:
+    mean = condition.mean
+    names = ("accuracy", "balanced_accuracy")
+    return ", ".join(f"{NAMES[name].split(' (')[0]} {mean[name]:.2f}" for name in names)
+
+
+def _canvas(path_or_ax: Any, size: tuple[float, float]) -> tuple[Any, Any]:
+    """Return axes to draw on, and what to do with them in the end."""
+    import_matplotlib()
+    if path_or_ax is None:
+        from matplotlib import pyplot
+
+        return pyplot.subplots(figsize=size, layout="constrained")[1], lambda axes: axes
+    if hasattr(path_or_ax, "imshow"):
+        return path_or_ax, lambda axes: axes
+    from matplotlib.figure import Figure  # unlike pyplot it keeps nothing alive
+
+    figure = Figure(figsize=size, layout="constrained")
+
+    def save(axes: Any) -> Any:
+        figure.savefig(path_or_ax, dpi=_DOTS_PER_INCH)
+        return axes
+
+    return figure.subplots(), save

@@ -1,0 +1,214 @@
+"""``merclip evaluate``, as a user types it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sys
+
+import pytest
+from conftest import TINY
+
+from merclip.cli import main
+
+TEXTS = {
+    "happy": ["so glad to see you", "what a day", "we won", "lovely"],
+    "sad": ["oh dear, he is gone", "I miss her", "so lonely", "all is lost"],
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Return the directory of a tiny trained checkpoint with three labels."""
+    from merclip import EmotionClassifier
+
+    classifier = EmotionClassifier(
+        ["happy", "sad", "angry"],
+        model=TINY,
+        pretrained="random",
+        network={"decoder": {"heads": 2}},
+        epochs=1,
+        random_state=0,
+    )
+    classifier.fit([{"text": "so glad"}, {"text": "oh dear"}] * 2, ["happy", "sad"] * 2)
+    return str(classifier.save_pretrained(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture
+def merclip(capsys, monkeypatch, tmp_path, model):
+    """Return a function that evaluates the tiny model in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MERCLIP_DEBUG", raising=False)
+
+    def run(*arguments):
+        status = main(["evaluate", *map(str, arguments), "--model", model])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a CSV file with four texts of two labels, by four speakers."""
+    return write(tmp_path / "data.csv", "text,label,who", rows())
+
+
+def rows():
+    return [
+        [text, label, f"speaker {index}"]
+        for label, texts in TEXTS.items()
+        for index, text in enumerate(texts)
+    ]
+
+
+def write(path, head, lines):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(head.split(","))
+        writer.writerows(lines)
+    return path
+
+
+def test_a_table_with_the_labels_of_the_data(merclip, data):
+    status, out, err = merclip(data)
+    assert (status, err) == (0, "")
+    assert "# Evaluation: zero-shot\n\n8 clips, 2 labels." in out
+    assert "| accuracy (WAR)" in out and "| balanced accuracy (UAR)" in out
+    assert hashlib.sha256(data.read_bytes()).hexdigest() in out
+
+
+def test_json_is_what_the_library_gives(merclip, data, model):
+    from merclip import EmotionClassifier
+    from merclip.evaluation import zero_shot
+
+    status, out, _ = merclip(data, "--labels", "happy", "sad", "angry", "--json")
+    classifier = EmotionClassifier.from_pretrained(model)
+    texts = [{"text": text} for text, _, _ in rows()]
+    expected = zero_shot(classifier, texts, [label for _, label, _ in rows()], data=data)
+    assert status == 0 and json.loads(out) == expected.to_dict()
+
+
+def test_descriptions_and_a_prompt(merclip, data, tmp_path):
+    texts = {"sad": "weeping", "happy": ["full of joy", "laughing"]}
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    given = ["--descriptions", "texts.json", "--prompt", "someone {}", "--format", "json"]
+    _, out, _ = merclip(data, *given)
+    assert json.loads(out)["labels"] == [
+        {"name": "sad", "descriptions": ["weeping"]},
+        {"name": "happy", "descriptions": ["full of joy", "laughing"]},
+    ]
+    assert json.loads(out)["prompt"] == ["someone {}"]
+
+
+def test_other_names_of_labels_and_columns(merclip, tmp_path):
+    lines = [[text, "joy" if label == "happy" else label] for text, label, _ in rows()]
+    data = write(tmp_path / "data.csv", "text,labels", lines)
+    given = ["--label-column", "labels", "--labels", "happy", "sad"]
+    status, out, _ = merclip(data, *given, "--map", "joy=happy", "--json")
+    assert status == 0
+    counts = {c["name"]: c["support"] for c in json.loads(out)["conditions"][0]["per_class"]}
+    assert counts == {"happy": 4, "sad": 4}
+    status, _, err = merclip(data, *given)
+    assert status == 1 and "data.csv line 2: the label 'joy'" in err
+
+
+def test_k_shot(merclip, data):
+    given = ["--protocol", "k-shot", "--shots", "1", "2", "--seeds", "0", "7"]
+    status, out, _ = merclip(data, *given, "--group-column", "who")
+    assert status == 0 and "zero-shot" in out and "2-shot" in out and "±" in out
+    assert "4 clips in each test part" in out and "seeds 0, 7" in out
+    again = merclip(data, *given, "--group-column", "who")
+    assert again[1] == out
+
+
+def test_files_of_a_report(merclip, data, tmp_path):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "new" / "report"
+    status, printed, err = merclip(data, "--out", out)
+    assert status == 0 and str(out) in err
+    assert {path.name for path in out.iterdir()} == {
+        "report.json",
+        "report.md",
+        "predictions.csv",
+        "confusion.png",
+        "calibration.png",
+    }
+    assert (out / "report.md").read_text(encoding="utf-8") == printed
+    with open(out / "predictions.csv", newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == 8 and found[0]["id"] == "data.csv line 2"
+    assert found[0]["truth"] == "happy" and found[0]["predicted"] in TEXTS
+    assert float(found[0]["happy"]) + float(found[0]["sad"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_without_matplotlib_there_are_no_pictures(merclip, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, _, err = merclip(data, "--out", tmp_path / "report")
+    assert status == 0 and "no pictures were drawn" in err and "merclip[plot]" in err
+    assert (tmp_path / "report" / "report.json").exists()
+    assert not (tmp_path / "report" / "confusion.png").exists()
+
+
+def test_clips_that_cannot_be_read(merclip, tmp_path):
+    (tmp_path / "broken.mp4").write_text("no video")
+    lines = [["", text, label] for text, label, _ in rows()]
+    lines += [["broken.mp4", "hello", "sad"], ["missing.mp4", "hello", "sad"]]
+    data = write(tmp_path / "data.csv", "video,text,label", lines)
+    status, out, err = merclip(data)
+    assert (status, out) == (1, "") and "data.csv line 11: there is no file" in err
+    status, out, err = merclip(data, "--on-error", "skip", "--json")
+    assert status == 0 and err.count("is left out") == 2
+    found = json.loads(out)
+    assert found["n_clips"] == 8
+    assert [item["id"] for item in found["skipped"]] == ["data.csv line 10", "data.csv line 11"]
+    data = write(tmp_path / "data.csv", "video,text,label", lines[:-1])
+    status, out, err = merclip(data)
+    assert (status, out) == (1, "") and err.startswith("merclip: error: data.csv line 10: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "expected", "said"),
+    [
+        ("", [], 1, "it needs label"),
+        ("text,label\n", [], 1, "has no rows"),
+        ("text,emotion\na,b\n", [], 1, "it needs label"),
+        ("text,label\na,happy\n", ["--label-column", "emotion"], 1, "it needs emotion"),
+        ("text,label\na,happy\nb,happy\n", [], 1, "one label 'happy'"),
+        ("text,label\na,happy\nb,rage\n", ["--labels", "happy", "sad"], 1, "line 3"),
+        ("text,label\na,happy\nb,sad\n", ["--map", "anger=angry"], 2, "anger"),
+        ("text,label\na,happy\nb,sad\n", ["--map", "anger"], 2, "NAME=LABEL"),
+        ("text,label\na,happy\nb,sad\n", ["--protocol", "k-shot"], 2, "has 1"),
+        ("text,label\na,happy\nb,sad\n", ["--shots", "4"], 2, "--shots is for"),
+        ("text,label\na,happy\nb,sad\n", ["--group-column", "x"], 2, "--group-column is for"),
+        ("text,label\na,happy\nb,sad\n", ["--shots", "0"], 2, "--shots"),
+        ("text,label\na,happy\nb,sad\n", ["--seeds", "-1"], 2, "--seeds"),
+        ("text,label\na,happy\nb,sad\n", ["--prompt", "no braces"], 2, "'{}'"),
+        ("text,label\na,happy\nb,sad\n", ["--out", "data.csv"], 2, "is a file"),
+        (
+            "text,label\na,happy\nb,sad\n",
+            ["--protocol", "k-shot", "--group-column", "x"],
+            1,
+            "no 'x'",
+        ),
+    ],
+)
+def test_bad_input(merclip, tmp_path, content, arguments, expected, said):
+    data = tmp_path / "data.csv"
+    data.write_text(content)
+    status, out, err = merclip(data, *arguments)
+    assert (status, out) == (expected, "")
+    assert said in err and err.count("\n") == 1
+
+
+def test_no_data(merclip):
+    assert merclip("--labels", "a", "b")[0] == 2
+    assert merclip("missing.csv")[0] == 2
+
+
+def test_the_data_is_not_overwritten(merclip, tmp_path):
+    data = write(tmp_path / "predictions.csv", "text,label,who", rows())
+    status, _, err = merclip(data, "--out", tmp_path)
+    assert status == 2 and "would overwrite DATA" in err
