@@ -25,3 +25,19 @@ def import_pandas() -> Any:
 def import_matplotlib() -> Any:
     """Return matplotlib, or say how to install it."""
     return _import("matplotlib", "plot")
+
+
+def import_h5py() -> Any:
+    """Return h5py, or say how to install it."""
+    return _import("h5py", "hdf5")
+
+
+def import_opencv() -> Any:
+    """Return OpenCV, or say how to install it."""
+    opencv = _import("cv2", "face")
+    if not hasattr(opencv, "CascadeClassifier"):
+        raise MissingExtraError(
+            f"OpenCV {opencv.__version__} no longer finds faces with cascades: "
+            "pip install 'merclip[face]' brings one that does."
+        )
+    return opencv

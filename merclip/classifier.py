@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score
 from tqdm.auto import tqdm
 
 from merclip._optional import import_pandas
-from merclip.engine import OnError, Reading, check_origin, choose_device
+from merclip.engine import Face, OnError, Reading, check_origin, choose_device
 from merclip.errors import InputError, LabelError, NotFittedError
 from merclip.evaluation import Report
 from merclip.evaluation.protocols import evaluate
@@ -95,6 +95,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Where `fit` keeps its state after each epoch; run again, it goes on.
     use_video_audio : bool
         Whether a video brings its own sound when no `audio` is given.
+    face : {"auto", "always", "never"}
+        Whether frames are cropped to the speaker's face: "auto" if the model
+        was trained on faces and OpenCV (``merclip[face]``) is installed,
+        "always" whatever the model, "never" for whole frames.
     device : str or torch.device, optional
         Default cuda, then mps, then cpu.
     dtype : {"float32", "bfloat16"}
@@ -163,6 +167,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         callbacks: Sequence[Callback] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         use_video_audio: bool = True,
+        face: Face = "auto",
         device: str | torch.device | None = None,
         dtype: Literal["float32", "bfloat16"] = "float32",
         on_error: OnError = "raise",
@@ -191,6 +196,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.callbacks = callbacks
         self.checkpoint_dir = checkpoint_dir
         self.use_video_audio = use_video_audio
+        self.face = face
         self.device = device
         self.dtype = dtype
         self.on_error = on_error
@@ -620,6 +626,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         values = {
             "batch_size": self.batch_size,
             "use_video_audio": self.use_video_audio,
+            "face": self.face,
             "on_error": self.on_error,
         }
         return Reading(**{**values, **changed})

@@ -16,19 +16,30 @@ from torch.nn import functional
 from merclip._warn import warn
 from merclip.errors import (
     DeviceError,
+    FaceWarning,
     InputError,
     LabelError,
     LabelTooLongWarning,
     MerclipError,
+    MissingExtraError,
     ModalityWarning,
 )
 from merclip.labels import LabelSet
 from merclip.network import Checkpoint
-from merclip.preprocess import ClipFeatures, Features, Preprocessor, Sample, pad_features
+from merclip.preprocess import (
+    ClipFeatures,
+    FaceFinder,
+    Features,
+    Preprocessor,
+    Sample,
+    VisionConfig,
+    pad_features,
+)
 from merclip.preprocess.text import tokenize
 from merclip.types import Clip
 
 OnError = Literal["raise", "skip", "nan"]
+Face = Literal["auto", "always", "never"]
 
 
 class LabelTokens(NamedTuple):
@@ -54,12 +65,16 @@ class Reading:
     for_training : bool
         Read every modality that the network takes, also those that it cannot
         use before it is trained.
+    face : {"auto", "always", "never"}
+        Whether frames are cropped to the speaker's face. "auto": if the towers
+        were trained on faces and OpenCV is installed.
     """
 
     batch_size: int = 16
     use_video_audio: bool = True
     on_error: OnError = "raise"
     for_training: bool = False
+    face: Face = "auto"
 
 
 class Engine:
@@ -96,7 +111,9 @@ class Engine:
         modalities = self.network.config.fusion
         if not (self.network.fusion_trained or reading.for_training):
             modalities = modalities.replace("A", "")
-        return Preprocessor(self.checkpoint.preprocess, modalities, reading.use_video_audio)
+        preprocess = self.checkpoint.preprocess
+        finder = face_finder(preprocess.vision, reading.face) if "V" in modalities else None
+        return Preprocessor(preprocess, modalities, reading.use_video_audio, finder)
 
     def label_embeddings(self, labels: LabelSet, prompts: list[str], on_long_label: str) -> Tensor:
         """Return label embeddings of shape (k, D), encoded once for each label set."""
@@ -175,7 +192,7 @@ class Engine:
                 # Clones let go of the batch's storage, of which each row is a view.
                 sequences = {letter: part.cpu().clone() for letter, part in next(rows).items()}
                 messages = tuple(str(warning) for warning in sample.warnings)
-                yield ClipFeatures(sequences, clip.name, messages)
+                yield ClipFeatures(sequences, clip.name, messages, faces=sample.faces)
 
 
 def label_tokens(
@@ -208,6 +225,25 @@ def embed_labels(network: Any, tokens: LabelTokens) -> Tensor:
     sums = embeddings.new_zeros(tokens.n_classes, embeddings.shape[1])
     sums = sums.index_add(0, tokens.owner.to(embeddings.device), embeddings)
     return functional.normalize(sums, dim=-1)
+
+
+def face_finder(vision: VisionConfig, face: Face) -> FaceFinder | None:
+    """Return what crops frames to faces, or None where whole frames are used.
+
+    Raises
+    ------
+    MissingExtraError
+        ``face="always"`` without OpenCV.
+    """
+    if face == "never" or not (vision.faces or face == "always"):
+        return None
+    try:
+        return FaceFinder()
+    except MissingExtraError:
+        if face == "always":
+            raise
+        _warn_of_whole_frames()
+        return None
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -253,6 +289,14 @@ def _report_long_label(text: str, lost: str, on_long_label: str) -> None:
     if on_long_label == "raise":
         raise LabelError(message)
     warn(LabelTooLongWarning(message))
+
+
+def _warn_of_whole_frames() -> None:
+    message = (
+        "This model was trained on faces, and without OpenCV none is found: it sees whole "
+        "frames. Install it (pip install 'merclip[face]'), or set face='never'."
+    )
+    warn(FaceWarning(message))
 
 
 def _warn_of_untrained_fusion() -> None:

@@ -61,6 +61,10 @@ class ModelNotFoundError(MerclipError, FileNotFoundError):
     """A model cannot be had from the name or directory that was given."""
 
 
+class DatasetNotFoundError(MerclipError, FileNotFoundError):
+    """A folder does not hold the data set that it was taken for."""
+
+
 class DeviceError(MerclipError, RuntimeError):
     """The requested device does not exist on this machine."""
 
@@ -87,6 +91,10 @@ class LabelTooLongWarning(MerclipWarning):
 
 class TextTooLongWarning(MerclipWarning):
     """A transcript is longer than the text encoder's context; its end is lost."""
+
+
+class FaceWarning(MerclipWarning):
+    """Faces cannot be looked for, so whole frames are used."""
 
 
 class CheckpointWarning(MerclipWarning):

@@ -14,6 +14,7 @@ from merclip.labels import prompt_list
 CHOICES: dict[str, tuple[Any, ...]] = {
     "tune": ("head", "full", "none"),
     "dtype": ("float32", "bfloat16"),
+    "face": ("auto", "always", "never"),
     "on_error": ("raise", "skip", "nan"),
     "on_long_label": ("warn", "raise"),
 }

@@ -39,6 +39,10 @@ class Prediction(Mapping[Any, float]):
     id : str or None
     error : str or None
         Why the clip could not be read.
+    faces : int or None
+        In how many frames the speaker's face was found; 0 where whole frames
+        were used instead; None where there are no pictures, or no face was
+        looked for.
 
     Examples
     --------
@@ -56,6 +60,7 @@ class Prediction(Mapping[Any, float]):
     warnings: tuple[str, ...] = ()
     id: str | None = None
     error: str | None = None
+    faces: int | None = None
 
     def __getitem__(self, label: Any) -> float:
         return self.scores[label]
@@ -85,6 +90,7 @@ class Prediction(Mapping[Any, float]):
                 for name, score in self.scores.items()
             },
             "modalities_used": list(self.modalities_used),
+            "faces": self.faces,
             "calibrated": self.calibrated,
             "warnings": list(self.warnings),
             "error": self.error,
@@ -95,6 +101,8 @@ class Prediction(Mapping[Any, float]):
             return f"Prediction(error={self.error!r})"
         scores = ", ".join(f"{name!r}: {score:.3f}" for name, score in self.scores.items())
         used = "+".join(self.modalities_used) or "nothing"
+        if self.faces is not None:
+            used += f", faces in {self.faces} frames"
         return f"Prediction({self.label!r}, {{{scores}}}, from {used})"
 
 
@@ -132,6 +140,7 @@ def make_predictions(
             warnings=clip.warnings,
             id=clip.id,
             error=clip.error,
+            faces=clip.faces,
         )
         found.append(prediction)
     return found

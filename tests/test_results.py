@@ -90,6 +90,7 @@ def test_to_dict_holds_built_in_types_alone() -> None:
         "labels": ["happy"],
         "scores": {"happy": 0.5, "sad": 0.3, "angry": 0.2},
         "modalities_used": [],
+        "faces": None,
         "calibrated": False,
         "warnings": ["too long"],
         "error": None,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from audio_step import SPEEDS, change_speed, segments_of, voices
-from augment import augment_faces, augment_sound
+from audio_step import SPEEDS, change_speed, draw_pictures, segments_of, voices
+from augment import augment_faces
 from data import Labelled, speaker_part
 from label_texts import LabelBank, embed, validation_sentences
-from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
+from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, SEED
 from spaces import label_encoder
 from tools import Progress, adamw, cached, root_balanced, seed_everything, set_rate, take_step
 from torch import Tensor, nn
@@ -110,21 +110,19 @@ def face_features(tower: ResidualTower, training: Labelled) -> Features:
 
 
 def voice_features(tower: ResidualTower, training: Labelled) -> Features:
-    """Return the trunk's states of a clip's segments: unchanged first, then augmented."""
+    """Return the trunk's states of a clip's segments: unchanged first, then augmented.
+
+    An augmented version is one segment, cut at random as in the trunk's training.
+    """
     random = np.random.default_rng(SEED)
-    versions = [training.samples]
+    versions = [[features_of(tower, segments_of(sound)).half() for sound in training.samples]]
     for _ in range(VOICE_VERSIONS - 1):
-        versions.append([changed_sound(sound, random) for sound in training.samples])
-    return [
-        [features_of(tower, segments_of(sound)).half() for sound in version] for version in versions
-    ]
-
-
-def changed_sound(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return a sound from a later start, at another speed, and through noise or a room."""
-    start = random.integers(0, PREPROCESS.audio.rate // 2)
-    faster = change_speed(sound[start:], SPEEDS[random.integers(len(SPEEDS))])
-    return augment_sound(torch.tensor(faster)[None], PREPROCESS.audio.rate, random)[0].numpy()
+        speeds = random.choice(SPEEDS, len(training))
+        sounds = [change_speed(s, float(v)) for s, v in zip(training.samples, speeds, strict=True)]
+        pictures = [draw_pictures(sounds[i : i + 64], random) for i in range(0, len(sounds), 64)]
+        states = features_of(tower, torch.cat(pictures)[:, None])
+        versions.append(list(states.half().split(1)))
+    return versions
 
 
 def align(

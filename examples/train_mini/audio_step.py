@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from augment import augment_sound, mask_spectrograms
+from augment import augment_sound, mask_spectrograms, warp_spectrograms
 from data import Labelled, emodb, ravdess, speaker_part
 from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
 from tools import cached, root_balanced, seed_everything
@@ -87,7 +87,8 @@ def draw_pictures(sounds: list[np.ndarray], random: np.random.Generator) -> Tens
     segments = torch.stack([cut(sound, length, random) for sound in sounds])
     segments = augment_sound(segments, PREPROCESS.audio.rate, random)
     spectrograms = standardize(log_mel(segments, PREPROCESS.audio), PREPROCESS.audio)
-    return mask_spectrograms(resize(spectrograms, IMAGE_SIZE), random)
+    pictures = warp_spectrograms(resize(spectrograms, IMAGE_SIZE), random)
+    return mask_spectrograms(pictures, random)
 
 
 def cut(sound: np.ndarray, length: int, random: np.random.Generator) -> Tensor:

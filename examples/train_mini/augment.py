@@ -94,6 +94,25 @@ def augment_sound(sounds: Tensor, rate: int, random: np.random.Generator) -> Ten
     return _add_noise(sounds, random)
 
 
+def warp_spectrograms(pictures: Tensor, random: np.random.Generator) -> Tensor:
+    """Stretch spectrograms (B, S, S) in time, and shift and stretch them in frequency.
+
+    Rows are time. Other vocal tracts and tempos than the few recorded ones.
+    """
+    count = len(pictures)
+    matrix = np.zeros((count, 2, 3))
+    matrix[:, 0, 0] = np.exp(random.normal(0, 0.04, count))
+    matrix[:, 0, 2] = random.normal(0, 0.03, count)
+    matrix[:, 1, 1] = np.exp(random.normal(0, 0.1, count))
+    matrix[:, 1, 2] = random.normal(0, 0.08, count)
+    shape = [count, 1, *pictures.shape[1:]]
+    grid = functional.affine_grid(torch.from_numpy(matrix).float(), shape, align_corners=False)
+    warped = functional.grid_sample(
+        pictures[:, None], grid, padding_mode="border", align_corners=False
+    )
+    return warped[:, 0]
+
+
 def mask_spectrograms(pictures: Tensor, random: np.random.Generator) -> Tensor:
     """Blank random stripes of time and of frequency (SpecAugment)."""
     size = pictures.shape[-1]

@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from merclip import EmotionClassifier  # noqa: E402
 from merclip.evaluation import k_shot, zero_shot  # noqa: E402
 from merclip.evaluation.tables import table  # noqa: E402
 
-MINI = Path(__file__).parents[2] / "merclip" / "weights" / "mini"
+PROJECT = Path(__file__).parents[2]
+PAGES = (PROJECT / "merclip" / "weights" / "mini" / "README.md", PROJECT / "docs" / "accuracy.md")
+PICTURES = PROJECT / "docs" / "pictures"
 DESCRIPTIONS = json.loads(
     (Path(__file__).parent / "held_out_texts.json").read_text(encoding="utf-8")
 )
@@ -54,7 +57,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--card", action="store_true", help="put the tables into mini's card")
+    parser.add_argument("--card", action="store_true", help="fill mini's card and docs/accuracy.md")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     classifier = EmotionClassifier(model=arguments.model, batch_size=32)
@@ -66,7 +69,12 @@ def main() -> None:
     for name, rows in parts.items():
         print(f"\n{name}\n\n{table(rows)}")
         if arguments.card:
-            put_into_card(MINI / "README.md", name, table(rows))
+            for page in PAGES:
+                fill(page, name, table(rows))
+    if arguments.card:
+        PICTURES.mkdir(exist_ok=True)
+        for picture in arguments.out.glob("*_c*.png"):
+            shutil.copy(picture, PICTURES / f"mini_{picture.name}")
 
 
 def read(folder: Path, name: str, columns: str = "LVA") -> tuple[list[dict], list[str], list[str]]:
@@ -173,12 +181,12 @@ def mean_of(values: list[float]) -> str:
     return f"{np.mean(values):.3f} (lowest {min(values):.3f})"
 
 
-def put_into_card(card: Path, name: str, shown: str) -> None:
-    """Replace what stands between the card's marks of that name."""
+def fill(page: Path, name: str, shown: str) -> None:
+    """Replace what stands between the page's marks of that name."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    head, rest = card.read_text(encoding="utf-8").split(begin)
+    head, rest = page.read_text(encoding="utf-8").split(begin)
     tail = rest.split(end)[1]
-    card.write_text(f"{head}{begin}\n{shown}\n{end}{tail}", encoding="utf-8")
+    page.write_text(f"{head}{begin}\n\n{shown}\n\n{end}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,13 @@ from merclip.network.residual import ResidualTower
 from merclip.preprocess import ClipFeatures, Sample
 from merclip.preprocess.text import tokenize
 
-TEXTS_PER_CLASS = 5000
+TEXTS_PER_CLASS = 8000
 FINE_PER_CLASS = 300
 CALM, NEUTRAL, HAPPY = (CLASSES.index(name) for name in ("calm", "neutral", "happy"))
 CLASS_WEIGHTS = {"neutral": 1.5, "happy": 1.2, "calm": 0.4, "contempt": 0.2}
+"""Of clips with several modalities, where it is not 1."""
+BALANCE = {"L": 0.85, "V": 0.6, "A": 0.5}
+"""Of clips with one modality: a class of n samples is shown n to this power times."""
 MODALITY_COUNTS = (0.5, 0.2, 0.3)
 """Shares of clips with one, two and three modalities."""
 CONFLICTS = 0.15
@@ -48,6 +51,12 @@ class Pools:
     def classes(self, letter: str) -> set[int]:
         """Return the classes that a modality has samples of."""
         return {number for number, samples in self.by_letter[letter].items() if samples}
+
+    def class_of_one(self, letter: str, random: np.random.Generator) -> int:
+        """Return a class for a clip of one modality: frequent ones more often."""
+        counts = {number: len(samples) for number, samples in self.by_letter[letter].items()}
+        weights = np.array(list(counts.values()), dtype=float) ** BALANCE[letter]
+        return int(random.choice(list(counts), p=weights / weights.sum()))
 
     def draw(self, letter: str, number: int, random: np.random.Generator) -> Tensor:
         """Return a random version of a random sample."""
@@ -136,6 +145,8 @@ def encode_text_sets(network: MERCLIP, data: Path) -> list[TextSet]:
     """Encode training comments with GoEmotions' own labels, and the written texts."""
     texts, numbers, names = goemotions_fine(data, "train")
     labelled = Labelled(texts, numbers, np.full(len(texts), "goemotions"))
+    kept_back = set(labelled_texts(data)[1].samples)
+    labelled = labelled.where(np.array([text not in kept_back for text in texts]))
     chosen = _limited(labelled, FINE_PER_CLASS, np.random.default_rng(SEED))
     written = spoken_task()
     return [
@@ -195,9 +206,13 @@ def compose(pools: Pools, random: np.random.Generator, conflicts: float) -> tupl
     target : ndarray of shape (n_classes,)
         Sums to 1; several classes when modalities are in conflict.
     """
-    weights = np.array([CLASS_WEIGHTS.get(name, 1.0) for name in CLASSES])
-    number = int(random.choice(len(CLASSES), p=weights / weights.sum()))
-    letters = _letters(pools, number, random)
+    count = 1 + int(random.choice(3, p=MODALITY_COUNTS))
+    if count == 1:
+        letters = [str(random.choice(list("LVA")))]
+        number = pools.class_of_one(letters[0], random)
+    else:
+        number = _class_of_several(random)
+        letters = _letters(pools, number, count, random)
     shown = {letter: _shown(letter, number, random) for letter in letters}
     target = np.zeros(len(CLASSES))
     target[number] = 1.0
@@ -215,12 +230,16 @@ def compose(pools: Pools, random: np.random.Generator, conflicts: float) -> tupl
     return ClipFeatures(sequences), target
 
 
-def _letters(pools: Pools, number: int, random: np.random.Generator) -> list[str]:
+def _class_of_several(random: np.random.Generator) -> int:
+    weights = np.array([CLASS_WEIGHTS.get(name, 1.0) for name in CLASSES])
+    return int(random.choice(len(CLASSES), p=weights / weights.sum()))
+
+
+def _letters(pools: Pools, number: int, count: int, random: np.random.Generator) -> list[str]:
     if number == CALM:
         # Only the voice can be told apart as calm; face and words are neutral.
         return ["A", *(letter for letter in "LV" if random.random() < 0.4)]
     known = [letter for letter in "LVA" if number in pools.classes(letter)]
-    count = 1 + int(random.choice(3, p=MODALITY_COUNTS))
     return list(random.choice(known, min(count, len(known)), replace=False))
 
 

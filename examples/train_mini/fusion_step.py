@@ -26,10 +26,10 @@ from torch.nn import functional
 from merclip.network import MERCLIP
 from merclip.preprocess import ClipFeatures, pad_features
 
-N_STEPS = 2500
+N_STEPS = 1800
 BATCH = 160
 RATE = 1e-3
-TEXT_SET_SHARE = 0.25
+TEXT_SET_SHARE = 0.15
 """Share of steps on texts with other labels: they teach labels beyond the classes."""
 NEAR_LABELS = 0.1
 LABEL_SMOOTHING = 0.03

@@ -36,9 +36,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
     arguments = parser.parse_args()
     bank = LabelBank(label_encoder(arguments.run), SEED)
-    states = [torch.load(arguments.run / "alignment.pt")["audio"]]
-    for seed in arguments.seeds:
-        states.append(another(f"audio_{seed}", seed, arguments.data, arguments.run, bank))
+    states = [
+        another(f"audio_{seed}", seed, arguments.data, arguments.run, bank)
+        for seed in arguments.seeds
+    ]
+    states.insert(0, torch.load(arguments.run / "alignment.pt")["audio"])
     found = np.array([measure(state, arguments.data, arguments.run, bank) for state in states])
     for name, values in (("accuracy", found[:, 0]), ("balanced accuracy", found[:, 1])):
         each = ", ".join(f"{value:.3f}" for value in values)

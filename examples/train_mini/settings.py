@@ -41,7 +41,7 @@ NETWORK = NetworkConfig(
 
 PREPROCESS = PreprocessConfig(
     image_size=IMAGE_SIZE,
-    vision=VisionConfig(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+    vision=VisionConfig(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), faces=True),
     audio=AudioConfig(segment=3.0, n_fft=1024, win_length=1024, hop_length=375, n_mels=64),
 )
 """One mean for all channels: the towers see luminance alone, and their stems weigh the channels."""

@@ -104,9 +104,11 @@ def weigh_channels(tower: ResidualTower) -> None:
 
 @torch.no_grad()
 def features_of(tower: ResidualTower, pictures: Tensor, batch: int = 128) -> Tensor:
-    """Return the trunk's states of pictures (n, 1, S, S), in float32."""
+    """Return the trunk's states of pictures (n, 1, S, S)."""
     tower.eval()
-    return torch.cat([tower.features(part.expand(-1, 3, -1, -1)) for part in pictures.split(batch)])
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = [tower.features(p.expand(-1, 3, -1, -1)) for p in pictures.split(batch)]
+    return torch.cat(parts).float()
 
 
 def unit_embeddings(embeddings: Tensor) -> Tensor:

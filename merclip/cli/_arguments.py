@@ -91,6 +91,15 @@ def add_label_arguments(parser: argparse.ArgumentParser, without: str, *aliases:
     )
 
 
+def add_face_argument(group: argparse._ActionsContainer) -> None:
+    """Add --face."""
+    group.add_argument(
+        "--face",
+        choices=("auto", "always", "never"),
+        help="crop frames to the speaker's face; default auto: if the model was trained on faces",
+    )
+
+
 def add_debug_argument(parser: argparse.ArgumentParser) -> None:
     """Add --debug, which `merclip.cli.main` looks for itself."""
     parser.add_argument("--debug", action="store_true", help="show tracebacks and all warnings")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from merclip.cli._arguments import (
     Parser,
     add_debug_argument,
+    add_face_argument,
     add_label_arguments,
     add_model_arguments,
     count,
@@ -130,6 +131,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
     )
+    add_face_argument(group)
     group.add_argument(
         "--on-error",
         choices=("raise", "skip"),
@@ -209,7 +211,7 @@ def _fit(
         verbose=int(bar),
         callbacks=None if bar else [EpochLines()],
         **model_parameters(arguments),
-        **given(arguments, *names),
+        **given(arguments, *names, "face"),
     )
     groups = None if arguments.group_column is None else [clip.group for clip in clips]
     try:

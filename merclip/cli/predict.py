@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from merclip.cli._arguments import (
     Parser,
     add_debug_argument,
+    add_face_argument,
     add_label_arguments,
     add_model_arguments,
     count,
@@ -92,6 +93,7 @@ def _parser() -> Parser:
     clip.add_argument(
         "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
     )
+    add_face_argument(clip)
     add_label_arguments(parser, "those that the model was saved with")
     _add_decision_arguments(parser)
     add_model_arguments(parser)
@@ -156,7 +158,7 @@ def _same_file(one: str, other: str) -> bool:
 def _classifier(arguments: argparse.Namespace, labels: Any) -> EmotionClassifier:
     from merclip.classifier import EmotionClassifier
 
-    parameters = {**model_parameters(arguments), **given(arguments, "threshold")}
+    parameters = {**model_parameters(arguments), **given(arguments, "threshold", "face")}
     if arguments.multi_label:
         parameters["multi_label"] = True
     classifier = EmotionClassifier.from_pretrained(

@@ -19,6 +19,8 @@ from sklearn.metrics import (
     recall_score,
 )
 
+from merclip.evaluation import checks
+
 Array = np.ndarray[Any, Any]
 
 N_BINS = 15
@@ -77,7 +79,13 @@ def scores(truth: Array, probability: Array, n_bins: int = N_BINS) -> dict[str, 
         -log(probability of the truth), in nats. ``expected_calibration_error``:
         see the function. ``majority``: accuracy of whoever always says the
         most frequent class.
+
+    Raises
+    ------
+    InputError
+        The arrays do not fit, there are no clips, or a probability is NaN.
     """
+    truth, probability = checks.one_of_n(truth, probability)
     predicted = probability.argmax(axis=1)
     present = np.unique(truth)
     shared: dict[str, Any] = {"labels": present, "zero_division": 0}

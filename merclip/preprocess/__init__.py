@@ -1,6 +1,7 @@
 """Frames, sound and text to tensors, and batches of what the encoders make of them."""
 
 from merclip.preprocess.config import AudioConfig, PreprocessConfig, VisionConfig
+from merclip.preprocess.faces import FaceFinder
 from merclip.preprocess.features import (
     MODALITIES,
     ClipFeatures,
@@ -14,6 +15,7 @@ __all__ = [
     "MODALITIES",
     "AudioConfig",
     "ClipFeatures",
+    "FaceFinder",
     "FeatureBatch",
     "Features",
     "PreprocessConfig",

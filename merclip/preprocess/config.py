@@ -28,12 +28,16 @@ class VisionConfig:
     mean, std : tuple of float
         Per channel, of values in [0, 1].
     interpolation : {"bicubic", "bilinear"}
+    faces : bool
+        The tower was trained on faces that fill the picture: crop frames to the
+        speaker's face where one is found.
     """
 
     n_frames: int = 12
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    faces: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,16 @@ class ClipFeatures:
     warnings : tuple of str
     error : str or None
         Why the clip could not be read; then there are no sequences.
+    faces : int or None
+        In how many frames the speaker's face was found; 0 where whole frames
+        were taken instead; None where no face was looked for.
     """
 
     sequences: Mapping[str, Tensor]
     id: str | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    faces: int | None = None
 
     @property
     def modalities(self) -> tuple[str, ...]:

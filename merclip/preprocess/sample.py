@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from merclip.errors import (
@@ -18,6 +19,7 @@ from merclip.inputs import with_media
 from merclip.media import Media, read_audio_array, read_media, read_video_array
 from merclip.preprocess.audio import sound_to_tensor
 from merclip.preprocess.config import PreprocessConfig
+from merclip.preprocess.faces import FaceFinder
 from merclip.preprocess.features import MODALITIES
 from merclip.preprocess.text import tokenize
 from merclip.preprocess.vision import frames_to_tensor
@@ -35,12 +37,16 @@ class Sample:
     segments : Tensor of shape (n_segments, S, S), float32
     warnings : tuple of MerclipWarning
         What of the clip could not be used.
+    faces : int or None
+        In how many frames the speaker's face was found; 0 where whole frames
+        were taken instead; None where no face was looked for.
     """
 
     tokens: Tensor | None = None
     frames: Tensor | None = None
     segments: Tensor | None = None
     warnings: tuple[MerclipWarning, ...] = ()
+    faces: int | None = None
 
     def parts(self) -> dict[str, Tensor]:
         """Return the parts that are there, by modality letter."""
@@ -58,14 +64,21 @@ class Preprocessor:
         Letters of the modalities to read: those of the network's fusion order.
     use_video_audio : bool
         Whether a video brings its own sound when no `audio` is given.
+    finder : FaceFinder, optional
+        Crops frames to the speaker's face.
     """
 
     def __init__(
-        self, config: PreprocessConfig, modalities: str = "LVA", use_video_audio: bool = True
+        self,
+        config: PreprocessConfig,
+        modalities: str = "LVA",
+        use_video_audio: bool = True,
+        finder: FaceFinder | None = None,
     ) -> None:
         self.config = config
         self.modalities = modalities
         self.use_video_audio = use_video_audio
+        self.finder = finder
 
     def __call__(self, clip: Clip) -> Sample:
         """Read and convert one clip.
@@ -80,11 +93,13 @@ class Preprocessor:
         warnings: list[MerclipWarning] = []
         self._check_modalities(clip, warnings)
         frames, sound = self._read(clip, warnings)
+        pictures, faces = self._frames(frames)
         sample = Sample(
             tokens=self._tokens(clip, warnings),
-            frames=self._frames(frames),
+            frames=pictures,
             segments=self._segments(sound, warnings),
             warnings=tuple(warnings),
+            faces=faces,
         )
         if not sample.parts():
             reasons = " ".join(map(str, warnings))
@@ -154,10 +169,14 @@ class Preprocessor:
             max_sound_blocks=self.config.audio.n_segments,
         )
 
-    def _frames(self, frames: ByteArray | None) -> Tensor | None:
+    def _frames(self, frames: ByteArray | None) -> tuple[Tensor | None, int | None]:
         if frames is None or not len(frames):
-            return None
-        return frames_to_tensor(frames, self.config.image_size, self.config.vision)
+            return None, None
+        size, vision = self.config.image_size, self.config.vision
+        if self.finder is None:
+            return frames_to_tensor(frames, size, vision), None
+        crops, faces = self.finder.crops(frames)
+        return torch.cat([frames_to_tensor(crop[None], size, vision) for crop in crops]), faces
 
     def _segments(self, sound: FloatArray | None, warnings: list[MerclipWarning]) -> Tensor | None:
         if sound is None:

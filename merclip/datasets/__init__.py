@@ -1,0 +1,29 @@
+"""Labelled clips from the folders in which data sets are given out.
+
+Nothing is downloaded, and nothing is decoded before a clip is used.
+"""
+
+from __future__ import annotations
+
+from merclip.datasets._dataset import Dataset
+from merclip.datasets._report import Finding, LoadReport
+from merclip.datasets.cremad import load_cremad
+from merclip.datasets.iemocap import load_iemocap
+from merclip.datasets.meld import load_meld
+from merclip.datasets.mosei import load_mosei
+from merclip.datasets.mosi import load_mosi
+from merclip.datasets.own import load_clips
+from merclip.datasets.ravdess import load_ravdess
+
+__all__ = [
+    "Dataset",
+    "Finding",
+    "LoadReport",
+    "load_clips",
+    "load_cremad",
+    "load_iemocap",
+    "load_meld",
+    "load_mosei",
+    "load_mosi",
+    "load_ravdess",
+]

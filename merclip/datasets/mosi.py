@@ -1,0 +1,150 @@
+"""CMU-MOSI: people who review films in front of a camera, with sentiment scores."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from merclip.datasets._cmu import (
+    POLARITY,
+    Media,
+    Segment,
+    add_segments,
+    find_media,
+    polarity_of,
+    read_mmsa,
+    score_of,
+    with_splits,
+)
+from merclip.datasets._dataset import Collector, Dataset
+from merclip.datasets._files import (
+    Folder,
+    Origin,
+    choose,
+    not_found,
+    number,
+    open_folder,
+    parts_to_use,
+    read_text,
+)
+from merclip.errors import InputError
+
+_ORIGIN = Origin(
+    "CMU-MOSI",
+    "CMU's own link is dead: ask its authors (http://multicomp.cs.cmu.edu/resources/), or follow "
+    "https://github.com/thuiar/MMSA, for research use; give the folder with Raw in it.",
+)
+_LABELS = Path("Labels", "OpinionLevelSentiment.csv")
+_DELIMITER = "_DELIM_"
+_N_COLUMNS = 5
+
+
+def load_mosi(
+    folder: Folder,
+    *,
+    target: str = "sentiment",
+    modalities: Iterable[str] = ("video", "text"),
+    splits: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Load CMU-MOSI.
+
+    Parameters
+    ----------
+    folder : path
+        MMSA's folder, with ``label.csv`` and ``Raw/<video>/<clip>.mp4``; or CMU's
+        own, with ``Labels/OpinionLevelSentiment.csv``, ``Video``, ``Audio`` and
+        ``Transcript`` in it or in ``Raw``.
+    target : {"sentiment", "score"}
+        "sentiment" is negative or positive, without the segments whose score is
+        exactly 0, as the two-class accuracy of papers counts; "score" is the
+        number from -3 to 3.
+    modalities : some of "video", "audio", "text"
+        A video brings its own sound. "audio" takes the wav files of CMU's folder.
+    splits : mapping from video to "train", "valid" or "test", optional
+        For CMU's own folder, which comes without splits: the standard folds of
+        the CMU Multimodal SDK. By default they are those of ``label.csv``.
+
+    Returns
+    -------
+    Dataset
+        Splits are the column ``mode`` of ``label.csv``, or `splits`. Groups are
+        videos, which stand for the speakers.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        The folder has neither layout.
+    InputError, InputTypeError
+        A parameter has another value, or a file of labels cannot be read.
+    """
+    choose(target, "target", ["sentiment", "score"])
+    parts = parts_to_use(modalities, ("video", "audio", "text"))
+    root = open_folder(folder, _ORIGIN)
+    base = root / "Raw" if (root / "Raw" / _LABELS).is_file() else root
+    rows = Collector(_ORIGIN, root)
+    segments = with_splits(_segments(rows, root, base), splits or {})
+    media = None if parts == ("text",) else find_media(_places(root, base), parts, root, _ORIGIN)
+    add_segments(rows, segments, score_of if target == "score" else polarity_of, media, parts)
+    return rows.dataset(() if target == "score" else POLARITY)
+
+
+def _places(root: Path, base: Path) -> list[Media]:
+    video, sound = base / "Video", base / "Audio" / "WAV_16000"
+    return [
+        Media(
+            {
+                "video": (video / "Segmented", "{video}_{number}.mp4"),
+                "audio": (sound / "Segmented", "{video}_{number}.wav"),
+            }
+        ),
+        Media(
+            {"video": (video / "Full", "{video}.mp4"), "audio": (sound / "Full", "{video}.wav")},
+            whole=True,
+        ),
+        Media({"video": (root / "Raw", "{video}/{number}.mp4")}),
+    ]
+
+
+def _segments(rows: Collector, root: Path, base: Path) -> list[Segment]:
+    own, mmsa = base / _LABELS, root / "label.csv"
+    listed = read_mmsa(mmsa) if mmsa.is_file() else []
+    if not own.is_file():
+        if not listed:
+            raise not_found(root, f"label.csv and no {_LABELS.as_posix()}", _ORIGIN)
+        return listed
+    splits = {segment.video: segment.split for segment in listed if segment.split}
+    return with_splits(_own_segments(rows, base), splits)
+
+
+def _own_segments(rows: Collector, base: Path) -> list[Segment]:
+    """Read CMU's file of labels, which has no header, beside its transcripts."""
+    path = base / _LABELS
+    texts: dict[str, dict[str, str]] = {}
+    segments = []
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    for row in reader:
+        if not row:
+            continue
+        if len(row) < _N_COLUMNS or number(row[4]) is None:
+            raise InputError(
+                f"{str(path)!r} line {reader.line_num} is not start, end, video, segment, score."
+            )
+        start, end, video, count, score = (value.strip() for value in row[:_N_COLUMNS])
+        if video not in texts:
+            texts[video] = _transcript(base, video)
+        segments.append(
+            Segment(
+                video, count, texts[video].get(count), number(start), number(end), number(score)
+            )
+        )
+    return segments
+
+
+def _transcript(base: Path, video: str) -> dict[str, str]:
+    path = base / "Transcript" / "Segmented" / f"{video}.annotprocessed"
+    if not path.is_file():
+        return {}
+    lines = (line.partition(_DELIMITER) for line in read_text(path).splitlines())
+    return {count.strip(): text.strip() for count, mark, text in lines if mark and text.strip()}

@@ -1,0 +1,322 @@
+"""The speaker's face in frames: found with OpenCV's cascades, followed and cropped."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from merclip._optional import import_opencv
+from merclip.types import ByteArray
+
+SMALLEST_PICTURE = 80
+"""Pictures whose shorter side is less are taken to be faces already."""
+
+_SEARCH_SIDE, _SMALLEST_FACE = 320, 20  # pixels: 1/16 of the longer side
+_TIGHT_PICTURE, _TIGHT_SHARE = 200, 0.45
+_FILLING_SHARE = 0.75
+_MARGIN = 1.05  # FER2013's pictures are what such a cascade found (measured: 0.98)
+_ANCHORS = 3
+_REACH, _GROWTH = 1.5, 1.6  # how far a face moves, in its sizes, and grows
+_ISOLATED_CONFIDENCE = 0.5
+_SAME_SHOT = 0.3  # correlation of thumbnails
+_MOST_CANDIDATES = 5
+
+_local = threading.local()
+
+
+class Box(NamedTuple):
+    """A square around a face.
+
+    Parameters
+    ----------
+    x, y : float
+        Its centre, in pixels.
+    size : float
+        Its side, in pixels.
+    confidence : float
+        At least 0, the more the surer.
+    """
+
+    x: float
+    y: float
+    size: float
+    confidence: float = 1.0
+
+
+Detector = Callable[[ByteArray, int], list[Box]]
+"""From a grey picture, and the least side of a face in it, to the faces."""
+
+
+class FaceFinder:
+    """Find the speaker's face in the frames of a clip.
+
+    One person is followed through each shot. Safe to share between threads.
+
+    Parameters
+    ----------
+    detectors : sequence of Detector, optional
+        Each is tried where those before it found nothing in the whole clip.
+        Default: frontal faces, then faces from the side.
+
+    Raises
+    ------
+    MissingExtraError
+        OpenCV is not installed.
+    """
+
+    def __init__(self, detectors: Sequence[Detector] | None = None) -> None:
+        if detectors is None:
+            import_opencv()
+            detectors = (frontal_faces, profile_faces)
+        self.detectors = tuple(detectors)
+
+    def boxes(self, frames: ByteArray) -> tuple[list[Box | None], int]:
+        """Return a box for each frame, and in how many frames a face was seen.
+
+        Parameters
+        ----------
+        frames : ndarray of shape (T, H, W, 3), uint8
+
+        Returns
+        -------
+        boxes : list of Box or None
+            In pixels of `frames`. Frames of a shot in which the face was seen
+            elsewhere have the box between its neighbours; None stands for
+            frames of shots without a face.
+        found : int
+        """
+        scale = min(1.0, _SEARCH_SIDE / max(frames.shape[1:3]))
+        pictures = [_searched(frame, scale) for frame in frames]
+        smallest = _smallest_face(min(pictures[0].shape), scale)
+        shots = _shots(pictures)
+        for detect in self.detectors:
+            thorough = detect is self.detectors[0]
+            seen = [_follow_in_shot(shot, detect, smallest, thorough) for shot in shots]
+            found = sum(box is not None for boxes in seen for box in boxes)
+            if found:
+                kept = [box for boxes in seen for box in _steady(_between(boxes))]
+                return [_scaled(box, 1 / scale) for box in kept], found
+        return [None] * len(frames), 0
+
+    def crops(self, frames: ByteArray) -> tuple[list[ByteArray], int | None]:
+        """Return square pictures of the face, and in how many frames it was seen.
+
+        Frames of shots without a face are left out where another shot has one.
+
+        Parameters
+        ----------
+        frames : ndarray of shape (T, H, W, 3), uint8
+
+        Returns
+        -------
+        crops : list of ndarray of shape (h, w, 3), uint8
+            The whole frames where no face was found.
+        found : int or None
+            None where the pictures are too small to be searched.
+        """
+        if min(frames.shape[1:3]) < SMALLEST_PICTURE:
+            return list(frames), None
+        boxes, found = self.boxes(frames)
+        if not found:
+            return list(frames), 0
+        pairs = zip(frames, boxes, strict=True)
+        return [crop(frame, box) for frame, box in pairs if box is not None], found
+
+
+def crop(frame: ByteArray, box: Box) -> ByteArray:
+    """Cut a face out as faces are framed in FER2013: from forehead to chin.
+
+    What lies beyond the frame repeats its edge. A face that fills the frame
+    leaves it as it is.
+    """
+    height, width = frame.shape[:2]
+    if box.size >= _FILLING_SHARE * max(height, width):
+        return frame
+    side = max(1, round(_MARGIN * box.size))
+    rows = np.arange(side) + round(box.y - side / 2)
+    columns = np.arange(side) + round(box.x - side / 2)
+    face: ByteArray = frame[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
+    return face
+
+
+def frontal_faces(picture: ByteArray, smallest: int) -> list[Box]:
+    """Find faces that look at the camera."""
+    return _detect("haarcascade_frontalface_alt2.xml", 55.0, picture, smallest)
+
+
+def profile_faces(picture: ByteArray, smallest: int) -> list[Box]:
+    """Find faces from the side, which the cascade knows looking to the left alone."""
+    width = picture.shape[1]
+    name, least = "haarcascade_profileface.xml", 1.0
+    mirrored = _detect(name, least, np.ascontiguousarray(picture[:, ::-1]), smallest)
+    turned = [box._replace(x=width - box.x) for box in mirrored]
+    return _best(_detect(name, least, picture, smallest) + turned)
+
+
+def _detect(name: str, least: float, picture: ByteArray, smallest: int) -> list[Box]:
+    if min(picture.shape) < smallest:
+        return []
+    squares, _, weights = _cascade(name).detectMultiScale3(
+        picture,
+        scaleFactor=1.1,
+        minNeighbors=4,
+        minSize=(smallest, smallest),
+        outputRejectLevels=True,
+    )
+    pairs = zip(np.reshape(squares, (-1, 4)).tolist(), np.ravel(weights).tolist(), strict=True)
+    return _best(
+        [
+            Box(left + size / 2, top + size / 2, float(size), weight - least)
+            for (left, top, size, _), weight in pairs
+            if weight >= least
+        ]
+    )
+
+
+def _cascade(name: str) -> Any:
+    # A cascade keeps the state of its search, so threads cannot share one.
+    known = _local.__dict__.setdefault("cascades", {})
+    if name not in known:
+        opencv = import_opencv()
+        known[name] = opencv.CascadeClassifier(opencv.data.haarcascades + name)
+    return known[name]
+
+
+def _best(boxes: list[Box]) -> list[Box]:
+    # OpenCV's threads give faces in any order.
+    return sorted(boxes, key=lambda box: (-_weight(box), box))[:_MOST_CANDIDATES]
+
+
+def _weight(box: Box) -> float:
+    return box.size * (0.1 + box.confidence)
+
+
+def _searched(frame: ByteArray, scale: float) -> ByteArray:
+    opencv = import_opencv()
+    if scale < 1:
+        height, width = (max(1, round(scale * side)) for side in frame.shape[:2])
+        frame = opencv.resize(frame, (width, height), interpolation=opencv.INTER_AREA)
+    grey: ByteArray = opencv.cvtColor(frame, opencv.COLOR_RGB2GRAY)
+    return grey
+
+
+def _smallest_face(shorter: int, scale: float) -> int:
+    # In a tight picture of a face, an eye can look like a face.
+    tight = shorter / scale < _TIGHT_PICTURE
+    return max(_SMALLEST_FACE, round(_TIGHT_SHARE * shorter) if tight else 0)
+
+
+def _shots(pictures: Sequence[ByteArray]) -> list[list[ByteArray]]:
+    """Cut where a picture is unlike the one before it."""
+    shots: list[list[ByteArray]] = []
+    before = None
+    for picture in pictures:
+        small = _thumbnail(picture)
+        if before is None or float((small * before).mean()) < _SAME_SHOT:
+            shots.append([])
+        shots[-1].append(picture)
+        before = small
+    return shots
+
+
+def _thumbnail(picture: ByteArray) -> np.ndarray[Any, Any]:
+    opencv = import_opencv()
+    small = opencv.resize(picture, (16, 16), interpolation=opencv.INTER_AREA).astype(float)
+    return np.asarray((small - small.mean()) / max(small.std(), 1.0))
+
+
+def _follow_in_shot(
+    pictures: Sequence[ByteArray], detect: Detector, smallest: int, thorough: bool
+) -> list[Box | None]:
+    """Search a few pictures whole, and the others near the face in those.
+
+    Unless `thorough`, pictures are given up where those few show no face: most
+    clips that come so far have none, and each search takes time.
+    """
+    count = len(pictures)
+    anchors = {(2 * i + 1) * count // (2 * _ANCHORS) for i in range(_ANCHORS)}
+    candidates = [
+        detect(picture, smallest) if i in anchors else [] for i, picture in enumerate(pictures)
+    ]
+    if not (thorough or any(candidates)):
+        return [None] * count
+    guides = _between(_follow(candidates))
+    for i in set(range(count)) - anchors:
+        guide = guides[i]
+        found = [] if guide is None else _near(pictures[i], detect, guide, smallest)
+        candidates[i] = found or detect(pictures[i], smallest)
+    return _follow(candidates)
+
+
+def _near(picture: ByteArray, detect: Detector, guide: Box, smallest: int) -> list[Box]:
+    """Search around a box alone, which takes a fraction of the time."""
+    # Room for a move by nearly its size; where that is too little, all is searched.
+    reach = 1.4 * guide.size
+    left, top = max(0, int(guide.x - reach)), max(0, int(guide.y - reach))
+    part = picture[top : int(guide.y + reach) + 1, left : int(guide.x + reach) + 1]
+    found = detect(np.ascontiguousarray(part), max(smallest, int(guide.size / _GROWTH)))
+    return [box._replace(x=box.x + left, y=box.y + top) for box in found]
+
+
+def _follow(candidates: Sequence[Sequence[Box]]) -> list[Box | None]:
+    """Return the boxes of the one person who is largest and surest over all pictures."""
+    tracks = [_track(candidates, start, box) for start, row in enumerate(candidates) for box in row]
+    kept = [track for track in tracks if not _is_chance(track)]
+    if not kept:
+        return [None] * len(candidates)
+    return max(kept, key=lambda track: sum(_weight(box) for box in track if box is not None))
+
+
+def _track(candidates: Sequence[Sequence[Box]], start: int, box: Box) -> list[Box | None]:
+    track: list[Box | None] = [None] * len(candidates)
+    for order in (range(start, len(track)), range(start - 1, -1, -1)):
+        last = box
+        for i in order:
+            near = [other for other in candidates[i] if _is_same(last, other)]
+            if near:
+                last = min(near, key=functools.partial(_distance, last))
+                track[i] = last
+    return track
+
+
+def _is_same(one: Box, other: Box) -> bool:
+    ratio = one.size / other.size
+    return 1 / _GROWTH <= ratio <= _GROWTH and _distance(one, other) <= _REACH * one.size
+
+
+def _distance(one: Box, other: Box) -> float:
+    return float(np.hypot(one.x - other.x, one.y - other.y))
+
+
+def _is_chance(track: Sequence[Box | None]) -> bool:
+    found = [box for box in track if box is not None]
+    few = len(track) > _ANCHORS and len(found) == 1
+    return few and found[0].confidence < _ISOLATED_CONFIDENCE
+
+
+def _between(boxes: Sequence[Box | None]) -> list[Box | None]:
+    """Give pictures without a box what lies between those of their neighbours."""
+    found = [i for i, box in enumerate(boxes) if box is not None]
+    if not found:
+        return list(boxes)
+    known = np.array([box for box in boxes if box is not None])
+    columns = [np.interp(range(len(boxes)), found, column).tolist() for column in known.T]
+    return [Box(*row) for row in zip(*columns, strict=True)]
+
+
+def _steady(boxes: Sequence[Box | None]) -> list[Box | None]:
+    """Set each size to the median of those around it."""
+    # Places are left as found: frames may lie seconds apart, and heads move.
+    sizes = [np.nan if box is None else box.size for box in boxes]
+    return [
+        box and box._replace(size=float(np.median(sizes[max(0, i - 2) : i + 3])))
+        for i, box in enumerate(boxes)
+    ]
+
+
+def _scaled(box: Box | None, factor: float) -> Box | None:
+    return box and Box(box.x * factor, box.y * factor, box.size * factor, box.confidence)

@@ -1,0 +1,141 @@
+"""Data of one's own, and what all data sets share."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from merclip.datasets import load_clips
+from merclip.errors import DatasetNotFoundError, InputError
+
+
+def write_table(tmp_path, text: str, name: str = "data.csv"):
+    for media in ("a.mp4", "b.mp4", "c.wav"):
+        (tmp_path / media).write_bytes(b"x")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_file_with_groups_and_parts(tmp_path):
+    path = write_table(
+        tmp_path,
+        "video,audio,text,start,end,label,who,part\n"
+        'a.mp4,,"oh, no",1.5,3,sad,ann,train\n'
+        "b.mp4,c.wav,,,,happy,bob,dev\n"
+        "lost.mp4,,hi,,,happy,bob,test\n"
+        "empty.mp4,,hi,,,happy,bob,test\n"
+        "a.mp4,,hi,,,,ann,train\n"
+        ",,,,,sad,ann,train\n",
+    )
+    data = load_clips(path, group="who", split="part")
+    assert data.y.tolist() == ["sad", "happy"]
+    assert data.labels == ("happy", "sad")
+    assert data.groups.tolist() == ["ann", "bob"]
+    assert data.splits.tolist() == ["train", "valid"]
+    first = data.clips[0]
+    assert (first.video, first.text) == (str(tmp_path / "a.mp4"), "oh, no")
+    assert (first.start, first.end, first.id) == (1.5, 3.0, "data.csv line 2")
+    assert data.report.n_rows == 6
+    assert data.report["file missing"] == ("data.csv line 4",)
+    assert data.report["file empty"] == ("data.csv line 5",)
+    assert data.report["no label"] == ("data.csv line 6",)
+    assert "6 rows, 2 clips: 1 missing, 1 undecodable, 2 excluded" in str(data.report)
+
+
+def test_json_lines_with_several_labels(tmp_path):
+    rows = [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": []}]
+    rows.append({"text": "c", "label": ["y"]})
+    path = write_table(tmp_path, "\n".join(map(json.dumps, rows)), "data.jsonl")
+    data = load_clips(path, multi_label=True)
+    assert data.y.tolist() == [("x", "y"), (), ("y",)]
+    assert data.labels == ("x", "y")
+    assert data.select([2]).y.tolist() == [("y",)]
+
+
+def test_one_label_each_still_makes_one_column(tmp_path):
+    path = write_table(tmp_path, "text,label\na,x\nb,y\n")
+    assert load_clips(path, multi_label=True).y.tolist() == [("x",), ("y",)]
+
+
+@pytest.mark.parametrize("above", ["", "train"])
+def test_a_folder_for_each_class(tmp_path, above):
+    for label in ("happy", "sad"):
+        folder = tmp_path / above / label
+        folder.mkdir(parents=True)
+        (folder / "1.mp4").write_bytes(b"x")
+        (folder / "2.txt").write_text("oh", encoding="utf-8")
+        (folder / "notes.pdf").write_bytes(b"x")
+        (folder / "._1.mp4").write_bytes(b"x")
+    data = load_clips(tmp_path)
+    assert data.y.tolist() == ["happy", "happy", "sad", "sad"]
+    assert data.clips[1].text == "oh"
+    assert len(data.report["neither media nor text"]) == 2
+    assert (data.splits is None) == (above == "")
+    with pytest.raises(InputError, match="no groups"):
+        data.folds()
+
+
+def test_windows_bytes_are_read(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_bytes("text,label\nit’s fine,calm\n".encode("cp1252"))
+    assert load_clips(path).clips[0].text == "it’s fine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("text,lable\na,x\n", r"lacks \['label'\]"),
+        ("txt,text,label,vidio\n,a,x,b\n", "did you mean 'video'"),
+        ("sound,label\na,x\n", "a clip has one of"),
+        ("text,label\na,b,x\n", "line 2 has more fields"),
+        ("text,start,label\na,soon,x\n", "line 2: start is 'soon'"),
+        ("text,start,end,label\na,3,2,x\n", "line 2: end must lie after start"),
+        ('text,label\n"a,x\n', "is not CSV"),
+    ],
+)
+def test_a_wrong_table_is_said_with_its_line(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        load_clips(write_table(tmp_path, text))
+
+
+def test_wrong_json_parts_and_groups(tmp_path):
+    with pytest.raises(InputError, match="line 2 is not JSON"):
+        load_clips(write_table(tmp_path, '{"text": "a", "label": "x"}\n{', "a.jsonl"))
+    path = write_table(tmp_path, "text,label,part,who\na,x,later,\n")
+    with pytest.raises(InputError, match="'later' is not train, valid or test"):
+        load_clips(path, split="part")
+    with pytest.raises(InputError, match="nothing in the column 'who'"):
+        load_clips(path, group="who")
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match="check the path"):
+        load_clips(tmp_path / "nowhere.csv")
+    with pytest.raises(FileNotFoundError, match="No clip is left"):
+        load_clips(write_table(tmp_path, "video,label\nlost.mp4,x\n"))
+
+
+def test_parts_and_folds_never_share_a_group(tmp_path):
+    lines = "".join(f"word,{'xy'[i % 2]},speaker{i % 5}\n" for i in range(20))
+    data = load_clips(write_table(tmp_path, f"text,label,who\n{lines}"), group="who")
+    folds = data.folds(5)
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(20))
+    for train, test in folds:
+        assert not set(data.groups[train]) & set(data.groups[test])
+    with pytest.raises(InputError, match="5 groups give 2 to 5 folds"):
+        data.folds(6)
+    with pytest.raises(InputError, match="no official split"):
+        data.split("train")
+    assert len(data.select(data.y == "x")) == 10
+    assert "20 clips" in repr(data)
+
+
+def test_a_data_set_goes_into_a_classifier(tmp_path, tiny):
+    lines = "".join(f"{'good' if i % 2 else 'bad'} day {i},{'xy'[i % 2]}\n" for i in range(8))
+    data = load_clips(write_table(tmp_path, f"text,label\n{lines}"))
+    clf = tiny(data.labels, epochs=1).fit(data.clips, data.y)
+    assert clf.evaluate(data.clips, data.y).n_clips == 8
