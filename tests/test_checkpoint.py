@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from merclip import EmotionClassifier
 from merclip.errors import CheckpointError, CheckpointWarning
 from merclip.network import save_checkpoint
-from merclip.network.checkpoint import round_to_eight_bits
+from merclip.network.checkpoint import FORMAT_VERSION, round_to_eight_bits
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_weights_that_do_not_belong_to_their_config_are_noticed(saved):
 
 def test_a_newer_format_names_the_version_that_it_needs(saved):
     _, directory = saved
-    edit(directory, format_version=2, merclip_version="9.1")
+    edit(directory, format_version=FORMAT_VERSION + 1, merclip_version="9.1")
     with pytest.raises(CheckpointError, match=r"9\.1"):
         EmotionClassifier.from_pretrained(directory)
 

@@ -112,7 +112,9 @@ def test_a_few_examples_teach_new_labels():
     partings = ["goodbye", "see you tomorrow", "farewell", "good night", "so long"]
     rows = [{"text": text} for text in greetings + partings]
     y = ["greeting"] * 5 + ["parting"] * 5
-    classifier = EmotionClassifier(validation=0.0, batch_size=4, random_state=0).fit(rows, y)
+    classifier = EmotionClassifier(validation=0.0, batch_size=4, epochs=40, random_state=0).fit(
+        rows, y
+    )
     assert classifier.score(rows, y) == 1
 
 
@@ -125,6 +127,6 @@ def test_the_card_names_licence_data_and_limits():
 
 def test_the_package_stays_small():
     directory = Path(merclip.__file__).parent / "weights" / "mini"
-    assert sum(path.stat().st_size for path in directory.iterdir()) < 45e6
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= 40e6
     config = json.loads((directory / "config.json").read_text())
-    assert config["format_version"] == 1
+    assert config["format_version"] == 2

@@ -44,9 +44,10 @@ K_SHOT = {
     "intensity": ("normal", "strong"),
     "mosi": ("negative", "positive"),
     "goemotions_fine": None,
-    "ravdess": DEFAULT_LABELS,
+    "goemotions": EKMAN,
+    "fer2013": EKMAN,
 }
-SHOTS, SEEDS = (1, 4, 16), (0, 1, 2, 3, 4)
+SHOTS, SEEDS = (4, 16), (0, 1, 2, 3, 4)
 COMBINATIONS = ("L", "V", "A", "LV", "LA", "VA", "LVA")
 COLUMNS = {"L": "text", "V": "video", "A": "audio"}
 

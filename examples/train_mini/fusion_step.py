@@ -32,6 +32,8 @@ RATE = 1e-3
 TEXT_SET_SHARE = 0.15
 """Share of steps on texts with other labels: they teach labels beyond the classes."""
 NEAR_LABELS = 0.1
+KEEP_TEXTS = 1.0
+"""Weight of the penalty for moving clips of text alone from where their encoder has them."""
 LABEL_SMOOTHING = 0.03
 
 
@@ -85,11 +87,21 @@ def train(network: MERCLIP, pools: Pools, sets: list[TextSet], bank: LabelBank) 
         logits = network.logits(fused, labels, multi_label=False)
         loss = functional.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING)
         near = 1 - (targets @ labels * fused).sum(-1).mean()
-        take_step(optimizer, loss + NEAR_LABELS * near)
+        kept = leaving_texts(clips, fused)
+        take_step(optimizer, loss + NEAR_LABELS * near + KEEP_TEXTS * kept)
         accuracy = (logits.argmax(1) == targets.argmax(1)).float().mean().item()
         scale = network.scales.softmax.exp().item()
         progress(step + 1, loss=loss.item(), accuracy=accuracy, scale=scale)
     network.decoder.eval()
+
+
+def leaving_texts(clips: list[ClipFeatures], fused: Tensor) -> Tensor:
+    """Return how far clips of text alone are from their own end token."""
+    alone = [i for i, clip in enumerate(clips) if set(clip.sequences) == {"L"}]
+    if not alone:
+        return fused.new_zeros(())
+    ends = torch.stack([clips[i].sequences["L"][-1] for i in alone])
+    return 1 - functional.cosine_similarity(fused[alone], ends).mean()
 
 
 def batch(

@@ -52,16 +52,16 @@ def write_held_out(data: Path, out: Path) -> None:
     write(out / "goemotions.csv", comments)
     write(out / "meld.csv", lines)
     write(out / "combined.csv", combined_rows(comments, faces, voices))
-    write_new_tasks(data, out, voices)
+    write_new_tasks(data, out)
 
 
-def write_new_tasks(data: Path, out: Path, voices: list[dict]) -> None:
+def write_new_tasks(data: Path, out: Path) -> None:
     """Write parts whose labels the model was not trained for: they are for few-shot learning."""
     write(out / "goemotions_fine.csv", goemotions_rows(data, fine=True))
     write(out / "mosi.csv", mosi_rows(data))
     german = archive(data / "emodb_speech.tar", out / "emodb", lambda row: True)
     write(out / "emodb.csv", [{**voice_row(row), "group": row["speaker"]} for row in german])
-    strong = [row for row in voices if row["class"] not in ("neutral",)]
+    strong = archive(data / "ravdess_speech.tar", out / "ravdess", has_intensity)
     write(out / "intensity.csv", [{**voice_row(row), "label": row["intensity"]} for row in strong])
 
 
@@ -89,6 +89,11 @@ def is_dev(row: dict) -> bool:
 def is_test_actor(row: dict) -> bool:
     """Return whether a voice belongs to the held-out part."""
     return row["actor"] in TEST_ACTORS
+
+
+def has_intensity(row: dict) -> bool:
+    """Return whether a voice was spoken in normal and in strong intensity: neutral was not."""
+    return row["emotion"] != "neutral"
 
 
 def voice_row(row: dict) -> dict:

@@ -143,8 +143,8 @@ def k_shot(
         Examples for each class.
     seeds : sequence of int
     groups : sequence of length n, optional
-        Speaker or dialogue of each clip. Those of the training part do not
-        occur in the test part.
+        Speaker or dialogue of each clip. Examples come from a random half of
+        them, and those of the training part do not occur in the test part.
 
     Returns
     -------

@@ -18,9 +18,9 @@ def draw(
 ) -> tuple[Array, Array]:
     """Draw some examples of each class, and leave the rest to test on.
 
-    Groups come in random order, and give examples of the classes that still
-    need some. Without `groups` each clip is a group of its own, so examples
-    are drawn at random within each class.
+    Examples come from a random half of the groups, or from more where those
+    have too few of a class: many speakers with little from each teach more than
+    one with all. Without `groups` each clip is a group of its own.
 
     Parameters
     ----------
@@ -73,9 +73,10 @@ def first_of_each(positions: Array, truth: Array, shots: int) -> Array:
 
 
 def _in_group_order(owners: Array, generator: np.random.Generator) -> list[int]:
-    """Return positions group by group: groups in random order, and clips within each."""
+    """Return positions in random order: those of half of the groups, then group by group."""
     shuffled = generator.permutation(len(owners))
-    rank = generator.permutation(int(owners.max()) + 1)
+    n_groups = int(owners.max()) + 1
+    rank = np.maximum(generator.permutation(n_groups) - n_groups // 2 + 1, 0)
     order = shuffled[np.argsort(rank[owners[shuffled]], kind="stable")]
     return [int(position) for position in order]
 
