@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from merclip.evaluation import Report
     from merclip.labels import LabelSet
     from merclip.network import NetworkConfig
-    from merclip.preprocess import Features, PreprocessConfig
+    from merclip.preprocess import FeatureCache, Features, PreprocessConfig
     from merclip.results import Prediction
     from merclip.training import Callback, EarlyStopping
     from merclip.types import Audio, Clip, Clips, Video
@@ -33,6 +33,7 @@ _HOMES = {
     "Clips": "merclip.types",
     "EarlyStopping": "merclip.training",
     "EmotionClassifier": "merclip.classifier",
+    "FeatureCache": "merclip.preprocess",
     "Features": "merclip.preprocess",
     "LabelSet": "merclip.labels",
     "NetworkConfig": "merclip.network",
@@ -49,6 +50,7 @@ __all__ = [
     "Clips",
     "EarlyStopping",
     "EmotionClassifier",
+    "FeatureCache",
     "Features",
     "LabelSet",
     "NetworkConfig",

@@ -25,7 +25,13 @@ from merclip.inputs import as_clips, iter_clips, labels_in
 from merclip.labels import LabelSet, encode_label_sets, encode_targets, names_in, prompt_list
 from merclip.network import MERCLIP, save_checkpoint
 from merclip.parameters import check_parameters, seed_of
-from merclip.preprocess import MODALITIES, ClipFeatures, Features, PreprocessConfig
+from merclip.preprocess import (
+    MODALITIES,
+    ClipFeatures,
+    FeatureCache,
+    Features,
+    PreprocessConfig,
+)
 from merclip.results import Prediction, make_predictions
 from merclip.scoring import DecisionRule, log_probabilities, probabilities, threshold_row
 from merclip.session import Session
@@ -86,9 +92,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     lr : float or {"paper", "practical", "few-shot", "fresh"}, optional
         Default "practical" for ``tune="full"``; for "head" "few-shot", or
         "fresh" where the fusion was not trained before.
-    validation : float or "auto"
+    validation : float, "auto" or ndarray of bool
         Share of clips held out to find the best epoch. "auto" is 0.1, or 0
-        where that is less than 20 clips: so few would choose by chance.
+        where that is less than 20 clips: so few would choose by chance. A mask
+        says which of the clips of `fit` are held out, such as an official part.
     class_weight : "balanced" or mapping from label to float, optional
     callbacks : list of Callback, optional
     checkpoint_dir : path, optional
@@ -103,6 +110,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Default cuda, then mps, then cpu.
     dtype : {"float32", "bfloat16"}
         Precision of the towers in prediction; the rest is float32.
+    feature_cache : path or FeatureCache, optional
+        A directory in which encoded clips are kept, so that a clip goes through
+        encoders that have not changed only once, in this run and in others. It
+        holds 10 GiB at most; `FeatureCache` sets another limit.
     on_error : {"raise", "skip", "nan"}
         What a clip that cannot be read does to a batch. "skip" leaves its row
         out; "nan" gives NaN, None as label, and the reason in `Prediction`.
@@ -162,7 +173,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 16,
         microbatch: int | None = None,
         lr: float | str | None = None,
-        validation: float | Literal["auto"] = "auto",
+        validation: float | Literal["auto"] | Array = "auto",
         class_weight: Any = None,
         callbacks: Sequence[Callback] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -170,6 +181,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         face: Face = "auto",
         device: str | torch.device | None = None,
         dtype: Literal["float32", "bfloat16"] = "float32",
+        feature_cache: str | os.PathLike[str] | FeatureCache | None = None,
         on_error: OnError = "raise",
         on_long_label: Literal["warn", "raise"] = "warn",
         warm_start: bool = False,
@@ -199,6 +211,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.face = face
         self.device = device
         self.dtype = dtype
+        self.feature_cache = feature_cache
         self.on_error = on_error
         self.on_long_label = on_long_label
         self.warm_start = warm_start
@@ -628,6 +641,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "use_video_audio": self.use_video_audio,
             "face": self.face,
             "on_error": self.on_error,
+            "cache": FeatureCache.of(self.feature_cache),
         }
         return Reading(**{**values, **changed})
 

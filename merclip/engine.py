@@ -28,12 +28,17 @@ from merclip.labels import LabelSet
 from merclip.network import Checkpoint
 from merclip.preprocess import (
     ClipFeatures,
+    Encoded,
     FaceFinder,
+    FeatureCache,
     Features,
+    Place,
     Preprocessor,
+    Reader,
     Sample,
     VisionConfig,
     pad_features,
+    weights_digest,
 )
 from merclip.preprocess.text import tokenize
 from merclip.types import Clip
@@ -68,6 +73,8 @@ class Reading:
     face : {"auto", "always", "never"}
         Whether frames are cropped to the speaker's face. "auto": if the towers
         were trained on faces and OpenCV is installed.
+    cache : FeatureCache or None
+        Where features are kept, and looked for before a clip is read.
     """
 
     batch_size: int = 16
@@ -75,6 +82,15 @@ class Reading:
     on_error: OnError = "raise"
     for_training: bool = False
     face: Face = "auto"
+    cache: FeatureCache | None = None
+
+
+class _Read(NamedTuple):
+    """A clip's name, what was read of it or why nothing was, and where to keep features."""
+
+    name: str | None
+    content: Sample | Encoded | str
+    place: Place | None = None
 
 
 class Engine:
@@ -89,6 +105,7 @@ class Engine:
         self.checkpoint = checkpoint
         self.network = checkpoint.network
         self._labels: dict[tuple[tuple[str, ...], ...], Tensor] = {}
+        self._digest: tuple[Any, str] = (None, "")
 
     def encode(self, clips: Iterable[Clip], reading: Reading) -> Iterator[ClipFeatures]:
         """Encode clips batch by batch, in order, holding one batch at a time.
@@ -102,8 +119,12 @@ class Engine:
             _warn_of_untrained_fusion()
         numbered = enumerate(clips)
         said: set[str] = set()
+        reader, made_for = Reader(preprocessor, None), None
         while batch := list(itertools.islice(numbered, reading.batch_size)):
-            read = [self._read(preprocessor, i, clip, reading.on_error, said) for i, clip in batch]
+            # Who takes features as they come may train the encoders in between.
+            if reading.cache is not None and made_for != (now := self._written()):
+                reader, made_for = self._reader(preprocessor, reading.cache), now
+            read = [self._read(reader, i, clip, reading.on_error, said) for i, clip in batch]
             yield from self._encode_batch([item for item in read if item is not None])
 
     def preprocessor(self, reading: Reading) -> Preprocessor:
@@ -157,42 +178,70 @@ class Engine:
             digest.update(name.encode() + sampled.tobytes())
         return digest.hexdigest()[:16]
 
+    def encoders_digest(self) -> str:
+        """Return a hash of every weight of the encoders, worked out anew if they changed."""
+        # Going through all weights takes a second for large encoders.
+        seen = self.fingerprint(), self._written()
+        if self._digest[0] != seen:
+            self._digest = seen, weights_digest(self.network.encoders.state_dict())
+        return self._digest[1]
+
+    def _written(self) -> list[tuple[int, int]]:
+        """Return where each of the encoders' weights lies, and how often it was written to."""
+        return [
+            (tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version)
+            for tensor in self.network.encoders.state_dict().values()
+        ]
+
+    def _reader(self, preprocessor: Preprocessor, cache: FeatureCache) -> Reader:
+        config = self.network.config
+        setup = {
+            "weights": self.encoders_digest(),
+            "backbone": config.backbone,
+            "lengths": [config.max_frames, config.max_segments],
+            "device": self.network.device.type,
+            "precision": torch.get_float32_matmul_precision(),
+        }
+        return Reader(preprocessor, cache.shelf(preprocessor, setup))
+
     def _read(
-        self,
-        preprocessor: Preprocessor,
-        index: int,
-        clip: Clip,
-        on_error: OnError,
-        said: set[str],
-    ) -> tuple[Clip, Sample | str] | None:
+        self, reader: Reader, index: int, clip: Clip, on_error: OnError, said: set[str]
+    ) -> _Read | None:
         try:
-            sample = preprocessor(clip)
+            content, place = reader(clip)
         except MerclipError as error:
             if on_error == "raise":
                 raise _with_row(error, index, clip) from error
             reason = f"{type(error).__name__}: {error}"
-            return None if on_error == "skip" else (clip, reason)
-        for warning in sample.warnings:
+            return None if on_error == "skip" else _Read(clip.name, reason)
+        for warning in content.warnings:
             # A thousand clips with the same lack are one warning; each keeps its own in results.
             if str(warning) in said:
                 continue
             said.add(str(warning))
             named = type(warning)(f"{clip.name or f'Clip {index}'}: {warning}")
             warn(named)
-        return clip, sample
+        return _Read(clip.name, content, place)
 
-    def _encode_batch(self, read: list[tuple[Clip, Sample | str]]) -> Iterator[ClipFeatures]:
-        samples = [sample for _, sample in read if isinstance(sample, Sample)]
+    def _encode_batch(self, read: list[_Read]) -> list[ClipFeatures]:
+        samples = [item.content for item in read if isinstance(item.content, Sample)]
         with torch.inference_mode():
             rows = iter(self.network.encode(samples, self.checkpoint.preprocess.vision))
-        for clip, sample in read:
-            if isinstance(sample, str):
-                yield ClipFeatures({}, clip.name, error=sample)
-            else:
-                # Clones let go of the batch's storage, of which each row is a view.
-                sequences = {letter: part.cpu().clone() for letter, part in next(rows).items()}
-                messages = tuple(str(warning) for warning in sample.warnings)
-                yield ClipFeatures(sequences, clip.name, messages, faces=sample.faces)
+        return [_features(item, rows) for item in read]
+
+
+def _features(item: _Read, rows: Iterator[dict[str, Tensor]]) -> ClipFeatures:
+    """Return a clip's features; of a sample, they are the next of the encoders' rows."""
+    content = item.content
+    if isinstance(content, str):
+        return ClipFeatures({}, item.name, error=content)
+    if isinstance(content, Sample):
+        # Clones let go of the batch's storage, of which each row is a view.
+        sequences = {letter: part.cpu().clone() for letter, part in next(rows).items()}
+        content = Encoded(sequences, content.warnings, content.faces)
+        if item.place is not None:
+            item.place.save(content)
+    return content.features(item.name)
 
 
 def label_tokens(

@@ -97,5 +97,9 @@ class FaceWarning(MerclipWarning):
     """Faces cannot be looked for, so whole frames are used."""
 
 
+class CacheWarning(MerclipWarning):
+    """The feature cache cannot be written to, so clips are encoded each time."""
+
+
 class CheckpointWarning(MerclipWarning):
     """A loaded checkpoint does not reproduce its own reference logits."""

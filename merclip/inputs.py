@@ -15,7 +15,7 @@ from merclip.errors import InputError, InputTypeError, MediaTypeError, NoModalit
 from merclip.types import Audio, Clip, Clips, Video, is_tensor
 
 MODALITY_KEYS = ("video", "audio", "text")
-CLIP_KEYS = (*MODALITY_KEYS, "start", "end", "id")
+CLIP_KEYS = (*MODALITY_KEYS, "start", "end", "region", "id")
 LABEL_KEY = "label"
 ENCODED = (str, bytes, bytearray, memoryview, os.PathLike)
 

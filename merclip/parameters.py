@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from merclip.errors import InputError
 from merclip.labels import prompt_list
+from merclip.preprocess import FeatureCache
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "tune": ("head", "full", "none"),
@@ -43,9 +44,11 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         if value is not None and not (whole and value >= 1):
             raise InputError(f"{name} is a whole number of at least 1, got {value!r}.")
     _check_share("abstain", parameters["abstain"], optional=True)
-    if parameters["validation"] != "auto":
-        _check_share("validation", parameters["validation"])
+    validation = parameters["validation"]
+    if not isinstance(validation, np.ndarray) and validation != "auto":
+        _check_share("validation", validation)
     prompt_list(parameters["prompt"])
+    FeatureCache.of(parameters["feature_cache"])
 
 
 def seed_of(random_state: Any) -> int:

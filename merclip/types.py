@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 ByteArray: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+Region: TypeAlias = tuple[float, float, float, float]
 
 
 def is_tensor(value: Any) -> bool:
@@ -150,6 +151,9 @@ class Clip:
         What was said. Never read from a path.
     start, end : float
         The span to use, in seconds from the beginning of the file.
+    region : (left, top, right, bottom), optional
+        The part of the picture to use, in shares of its width and height from the
+        upper left corner of the upright picture.
     id : str
         A name for the clip in results; by default the file's path.
 
@@ -165,6 +169,7 @@ class Clip:
     text: str | None = None
     start: float = field(default=0.0, kw_only=True)
     end: float | None = field(default=None, kw_only=True)
+    region: Region | None = field(default=None, kw_only=True)
     id: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -179,6 +184,8 @@ class Clip:
             raise InputError(
                 f"end must lie after start, got start={self.start!r} and end={self.end!r}."
             )
+        if self.region is not None:
+            object.__setattr__(self, "region", _as_region(self.region))
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -227,6 +234,7 @@ class Clips(Sequence[Clip]):
         text: Sequence[str | None] | None = None,
         start: Sequence[float] | None = None,
         end: Sequence[float | None] | None = None,
+        region: Sequence[Region | None] | None = None,
         id: Sequence[str | None] | None = None,
     ) -> Clips:
         """Build clips from one list for each part; all lists of one length."""
@@ -236,6 +244,7 @@ class Clips(Sequence[Clip]):
             "text": text,
             "start": start,
             "end": end,
+            "region": region,
             "id": id,
         }
         given = {name: list(column) for name, column in columns.items() if column is not None}
@@ -291,6 +300,21 @@ def _as_clip(value: Clip | Mapping[str, Any]) -> Clip:
             raise InputTypeError(f"A clip has the keys {known}, got {sorted(map(str, value))}.")
         return Clip(**value)
     raise InputTypeError(f"Clips holds Clip objects or mappings, got {type(value).__name__}.")
+
+
+def _as_region(value: Any) -> Region:
+    """Return a part of a picture as four floats."""
+    shares = value.tolist() if hasattr(value, "tolist") else value
+    listed = isinstance(shares, (list, tuple)) and len(shares) == 4
+    if not listed or not all(map(_is_number, shares)):
+        raise InputTypeError(f"region is four numbers, (left, top, right, bottom), got {value!r}.")
+    left, top, right, bottom = map(float, shares)
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise InputError(
+            "region is (left, top, right, bottom) in shares of width and height, with "
+            f"0 <= left < right <= 1 and 0 <= top < bottom <= 1, got {value!r}."
+        )
+    return left, top, right, bottom
 
 
 def _is_number(value: Any) -> bool:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from merclip import EmotionClassifier
 from merclip.errors import CheckpointError, CheckpointWarning
 from merclip.network import save_checkpoint
-from merclip.network.checkpoint import FORMAT_VERSION, round_to_eight_bits
+from merclip.network.checkpoint import FORMAT_VERSION, TOKEN_TABLES, round_to_eight_bits
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def edit(directory, **changes):
     [
         {},
         {"share_token_table": True},
+        {"share_token_table": True, "token_rank": 4},
         {"share_contexts": True},
         {"use_decoder": False},
         {"use_label_encoder": False},
@@ -113,14 +114,16 @@ def test_weights_can_be_stored_in_half_precision(saved, tmp_path):
     assert {tensor.dtype for tensor in loaded.network_.parameters()} == {torch.float32}
 
 
-def test_token_tables_can_be_stored_in_eight_bits(saved, tmp_path, clips_and_labels):
-    classifier, _ = saved
-    clips, _ = clips_and_labels
+@pytest.mark.parametrize("network", [{}, {"share_token_table": True, "token_rank": 4}])
+def test_token_tables_can_be_stored_in_eight_bits(tiny, tmp_path, clips_and_labels, network):
+    clips, y = clips_and_labels
+    classifier = tiny(["happy", "angry"], epochs=2, network=network).fit(clips, y)
+    classifier.save_pretrained(tmp_path / "model")
     before = classifier.predict_proba(clips)
     save_checkpoint(classifier._session.checkpoint, tmp_path / "small", "", eight_bit_table=True)
     tensors = load_file(tmp_path / "small" / "model.safetensors")
-    tables = [name for name in tensors if name.endswith("token_embedding.weight")]
-    assert tables
+    tables = [name for name in tensors if name.endswith(TOKEN_TABLES)]
+    assert len(tables) == (1 if network else 2)
     assert all(tensors[name].dtype == torch.int8 for name in tables)
     loaded = EmotionClassifier.from_pretrained(tmp_path / "small")
     np.testing.assert_allclose(loaded.predict_proba(clips), before, atol=0.02)

@@ -116,7 +116,7 @@ def test_without_a_command_help_goes_to_stderr(merclip):
 
 def test_unknown_command(merclip):
     status, _, err = merclip("classify")
-    assert status == 2 and "predict, fit, evaluate, info" in err
+    assert status == 2 and "predict, fit, evaluate, reproduce, info" in err
 
 
 def test_a_file_in_place_of_a_command(merclip):

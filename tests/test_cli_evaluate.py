@@ -212,3 +212,179 @@ def test_the_data_is_not_overwritten(merclip, tmp_path):
     data = write(tmp_path / "predictions.csv", "text,label,who", rows())
     status, _, err = merclip(data, "--out", tmp_path)
     assert status == 2 and "would overwrite DATA" in err
+
+
+# Other protocols, kinds of labels, and data sets ---------------------------------------
+
+
+def divided(tmp_path, name="parts.csv", label=lambda index: ("happy", "sad", "angry")[index % 3]):
+    """Return a file of 24 texts with their speaker and part."""
+    lines = [
+        [f"{'so glad' if index % 3 else 'oh dear'} {index}", label(index), f"speaker {index // 4}",
+         "train" if index < 12 else "dev" if index < 16 else "test"]
+        for index in range(24)
+    ]  # fmt: skip
+    return write(tmp_path / name, "text,label,who,part", lines)
+
+
+def names(out):
+    return [condition["name"] for condition in json.loads(out)["conditions"]]
+
+
+def test_supervised_on_parts_and_on_folds(merclip, tmp_path):
+    data = divided(tmp_path)
+    given = ["--protocol", "supervised", "--epochs", "1", "--seeds", "0", "1", "--json"]
+    status, out, err = merclip(data, *given, "--split-column", "part", "--group-column", "who")
+    found = json.loads(out)
+    assert (status, err) == (0, "") and names(out) == ["zero-shot", "supervised"]
+    runs = found["conditions"][1]["runs"]
+    assert [(run["learned"], run["held_out"], run["n_clips"]) for run in runs] == [(12, 4, 8)] * 2
+    assert found["data"]["file"] == "parts.csv" and found["data"]["clips"] == 24
+    assert found["data"]["sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
+    status, out, _ = merclip(data, *given, "--group-column", "who", "--folds", "3")
+    assert [run["fold"] for run in json.loads(out)["conditions"][1]["runs"]] == [0, 1, 2] * 2
+    status, _, err = merclip(data, *given)
+    assert status == 2 and "no groups" in err
+
+
+def test_leave_one_out(merclip, tmp_path):
+    data = divided(tmp_path)
+    given = ["--protocol", "leave-one-out", "--split-column", "part", "--epochs", "1"]
+    status, out, _ = merclip(data, *given, "--seeds", "0", "--leave-out", "sad", "--json")
+    assert status == 0 and names(out) == ["zero-shot", "without sad", "leave-one-out"]
+    assert "harmonic_mean" in json.loads(out)["conditions"][-1]["metrics"]
+
+
+def test_another_file_is_learned_from(merclip, tmp_path):
+    data = divided(tmp_path)
+    train = divided(tmp_path, "train.csv", lambda index: ("joy", "sad", "bored")[index % 3])
+    given = ["--train", train, "--epochs", "1", "--seeds", "0", "--json"]
+    status, out, err = merclip(data, "--protocol", "cross-corpus", *given, "--map", "joy=happy")
+    found = json.loads(out)
+    assert (status, err) == (0, "") and names(out) == ["zero-shot", "cross-corpus"]
+    assert [item["name"] for item in found["labels"]] == ["happy", "sad"]
+    assert found["n_clips"] == 32 and found["data"]["train"]["file"] == "train.csv"
+    status, out, _ = merclip(data, "--protocol", "supervised", *given, "--map", "joy=happy")
+    assert status == 0 and names(out) == ["zero-shot", "supervised"]
+
+
+def test_wordings_and_modalities(merclip, tmp_path, data):
+    texts = {"word": ["happy", "sad"], "sentence": {"happy": "full of joy", "sad": ["weeping"]}}
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    given = ["--protocol", "wordings", "--wordings", "texts.json", "--json"]
+    status, out, _ = merclip(data, *given)
+    assert status == 0 and names(out) == ["word", "sentence"]
+    data = divided(tmp_path)
+    given = ["--protocol", "modalities", "--fit", "each", "--epochs", "1", "--seeds", "0"]
+    status, out, _ = merclip(data, *given, "--split-column", "part", "--json")
+    assert status == 0 and names(out) == ["text"]
+
+
+def test_several_labels(merclip, tmp_path):
+    labels = ("happy", "happy|angry", "", "sad")
+    data = divided(tmp_path, label=lambda index: labels[index % 4])
+    out = tmp_path / "report"
+    given = ["--multi-label", "--protocol", "supervised", "--split-column", "part", "--epochs", "1"]
+    status, printed, _ = merclip(data, *given, "--seeds", "0", "--out", out, "--intervals", "20")
+    assert status == 0 and "| accuracy (Jaccard, empty 0)" in printed
+    assert "95% interval over clips" in printed
+    with open(out / "predictions.csv", newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert {row["condition"] for row in found} == {
+        f"{name}{at}" for name in ("zero-shot", "supervised") for at in ("", " at 0.5", " at 0.6")
+    }
+    assert {row["truth"] for row in found} == {"happy", "angry|happy", "", "sad"}
+    assert not (out / "confusion.png").exists()
+
+
+def test_scores_are_sentiment(merclip, tmp_path):
+    data = divided(tmp_path, label=lambda index: (-2, 0, 1.5, 3)[index % 4])
+    status, out, _ = merclip(data, "--scores", "--split-column", "part", "--format", "csv")
+    found = {row["measure"]: row for row in csv.DictReader(out.splitlines())}
+    assert status == 0 and float(found["neutral_truth"]["mean"]) == 0.25
+    texts = {"negative": "a sad person", "positive": "a happy person"}
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    status, out, _ = merclip(data, "--scores", "--descriptions", "texts.json", "--json")
+    assert status == 0 and json.loads(out)["kind"] == "sentiment"
+    assert json.loads(out)["labels"][1]["descriptions"] == ["a happy person"]
+
+
+def test_k_shot_on_parts(merclip, tmp_path):
+    data = divided(tmp_path)
+    given = ["--protocol", "k-shot", "--shots", "2", "--seeds", "0", "--epochs", "1", "--json"]
+    status, out, _ = merclip(data, *given, "--split-column", "part", "--intervals", "10")
+    found = json.loads(out)
+    assert status == 0 and found["conditions"][1]["runs"][0]["n_clips"] == 8
+    assert found["conditions"][1]["intervals"]["accuracy"]["lower"] is not None
+
+
+def test_a_data_set_and_a_folder_of_ones_own(merclip, tmp_path):
+    head = (
+        "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,"
+        "StartTime,EndTime"
+    )
+    for part, count in (("train", 8), ("dev", 2), ("test", 4)):
+        lines = [
+            f'1,"hello {i}",Ross,{("joy", "anger")[i % 2]},positive,{i},0,1,1,'
+            '"00:00:00,000","00:00:02,000"'
+            for i in range(count)
+        ]
+        (tmp_path / f"{part}_sent_emo.csv").write_text("\n".join([head, *lines]) + "\n")
+    given = ["--dataset", "meld", "--use", "text", "--json"]
+    status, out, err = merclip(tmp_path, *given)
+    found = json.loads(out)
+    assert status == 0 and found["n_clips"] == 4 and len(found["labels"]) == 7
+    assert found["data"]["name"] == "MELD" and "14 rows, 14 clips" in err
+    given += ["--protocol", "supervised", "--epochs", "1", "--seeds", "0"]
+    status, out, _ = merclip(tmp_path, *given)
+    assert json.loads(out)["conditions"][1]["runs"][0]["learned"] == 8
+    for label in ("happy", "sad"):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        (tmp_path / "own" / label / "1.txt").write_text("hello")
+    status, out, _ = merclip(tmp_path / "own", "--json")
+    assert status == 0 and json.loads(out)["n_clips"] == 2
+    status, _, err = merclip(tmp_path / "own", "--dataset", "ravdess")
+    assert status == 2 and "zenodo" in err
+
+
+def test_an_error_names_the_line_also_of_what_is_learned_from(merclip, tmp_path):
+    (tmp_path / "broken.mp4").write_text("no video")
+    data = write(tmp_path / "data.csv", "video,text,label", [["", t, n] for t, n, _ in rows()])
+    lines = [["", "hello", "happy"], ["broken.mp4", "", "sad"], ["", "bye", "sad"]]
+    train = write(tmp_path / "train.csv", "video,text,label", lines)
+    given = ["--protocol", "cross-corpus", "--train", train, "--seeds", "0"]
+    status, out, err = merclip(data, *given)
+    assert (status, out) == (1, "") and err.startswith("merclip: error: train.csv line 3: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--protocol", "cross-corpus"], "needs --train"),
+        (["--protocol", "wordings"], "needs --wordings"),
+        (["--protocol", "wordings", "--wordings", "missing.json"], "cannot be read"),
+        (["--protocol", "wordings", "--wordings", "data.csv"], "not JSON"),
+        (["--protocol", "wordings", "--wordings", "list.json"], "no mapping"),
+        (["--protocol", "wordings", "--wordings", "list.json", "--labels", "a"], "--labels does"),
+        (["--train", "data.csv"], "--train is for --protocol supervised or cross-corpus"),
+        (["--folds", "2"], "--folds is for"),
+        (["--fit", "each"], "--fit is for"),
+        (["--epochs", "2"], "--epochs is for"),
+        (["--leave-out", "sad"], "--leave-out is for"),
+        (["--baselines"], "--baselines is for"),
+        (["--protocol", "supervised", "--train-dataset", "meld"], "goes with --train"),
+        (["--protocol", "supervised", "--train", "data.csv", "--folds", "2"], "--folds divides"),
+        (["--target", "emotion"], "--target is for --dataset"),
+        (["--dataset", "meld", "--group-column", "who", "--intervals", "9"], "is for a file"),
+        (["--multi-label", "--scores"], "not allowed with"),
+        (["--scores"], "label is 'happy' and not a number"),
+        (["--split-column", "nowhere"], "no 'nowhere'"),
+        (["--split-column", "who"], "'speaker 0' is not train, valid or test"),
+        (["--intervals", "0"], "--intervals"),
+    ],
+)
+def test_wrong_options(merclip, data, tmp_path, arguments, said):
+    (tmp_path / "list.json").write_text('["happy"]')
+    status, out, err = merclip(data, *arguments)
+    assert status in (1, 2) and out == ""
+    assert said in err and err.count("\n") == 1

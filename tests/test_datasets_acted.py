@@ -111,6 +111,8 @@ def test_cremad_list_and_votes(cremad):
     assert data.report["votes are tied"] == ("1002_IEO_HAP_HI",)
     assert data.report["no votes"] == ("1064_TIE_SAD_XX",)
     assert data.report["file missing"] == ("1091_WSI_SAD_XX",)
+    unlisted = data.report["file that is not in SentenceFilenames.csv"]
+    assert "1040_ITH_SAD_XX" in unlisted and "1001_DFA_ANG_XX" not in unlisted
 
 
 def test_cremad_elsewhere(tmp_path):

@@ -87,6 +87,39 @@ def test_mosi_whole_videos_are_cut_by_time(mosi):
     assert clip.video.endswith("vid.mp4")
 
 
+def test_mosi_table_and_text_of_mmsa_beside_cmus_cut_clips(tmp_path):
+    write_mmsa(tmp_path, [("vid", 1, 2.0, "train"), ("vid", 2, -1.0, "test")], media=False)
+    for number in (1, 2):
+        touch(tmp_path / "Raw" / "Video" / "Segmented" / f"vid_{number}.mp4")
+    data = load_mosi(tmp_path)
+    assert data.splits.tolist() == ["train", "test"]
+    assert data.clips[1].video.endswith("vid_2.mp4")
+    touch(tmp_path / "Raw" / "Labels" / "OpinionLevelSentiment.csv")
+    labels = tmp_path / "Raw" / "Labels" / "OpinionLevelSentiment.csv"
+    labels.write_text("0.5,2.5,vid,1,2.0\n2.5,4.0,vid,2,-1.2\n")
+    touch(tmp_path / "Raw" / "Transcript" / "Segmented" / "vid.annotprocessed")
+    texts = tmp_path / "Raw" / "Transcript" / "Segmented" / "vid.annotprocessed"
+    texts.write_text("1_DELIM_OWN WORDS\n")
+    assert [clip.text for clip in load_mosi(tmp_path).clips] == ["OWN WORDS", "words 2"]
+
+
+def test_mosi_csd_goes_with_whole_videos(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "CMU_MOSI_Opinion_Labels.csd", "w") as file:
+        group = file.create_group("Opinion Segment Labels/data/vid")
+        group["intervals"] = np.array([[2.5, 4.0], [0.5, 2.5]])
+        group["features"] = np.array([[-1.2], [2.0]])
+    touch(tmp_path / "Raw" / "Video" / "Segmented" / "vid_1.mp4")
+    with pytest.raises(DatasetNotFoundError, match="Video/Full"):
+        load_mosi(tmp_path)
+    touch(tmp_path / "Raw" / "Video" / "Full" / "vid.mp4")
+    data = load_mosi(tmp_path, splits={"vid": "test"})
+    assert data.y.tolist() == ["positive", "negative"]
+    assert [(clip.start, clip.end) for clip in data.clips] == [(0.5, 2.5), (2.5, 4.0)]
+    assert [clip.text for clip in data.clips] == [None, None]
+    assert data.splits.tolist() == ["test", "test"]
+
+
 @pytest.mark.parametrize("video", [HARD, "_x", "-abc", "0123456"])
 def test_mosei_lines_with_hard_ids(video):
     segment = parse_line(f"{video}___7___-0.4___3.5___so___what __ now", video)
@@ -148,6 +181,25 @@ def test_mosei_labels_are_joined_by_time_and_not_by_row(mosei):
     assert data.y.tolist() == [("fear",), ("sad",)]
     assert data.report["no emotion labels for the segment"] == ("_x_1", "_x_2")
     assert load_mosei(mosei, target="sentiment").y.tolist() == ["positive", "negative"]
+
+
+@pytest.mark.parametrize(("late", "joined"), [(0.001, True), (0.01, False)])
+def test_mosei_times_may_differ_by_a_millisecond(tmp_path, late, joined):
+    h5py = pytest.importorskip("h5py")
+    write_lines(tmp_path / "Raw", "_x", "1___301.7___305.1___late", "2___0.0___1.0___first")
+    touch(tmp_path / "Raw" / "Videos" / "Full" / "Combined" / "_x.mp4")
+    with h5py.File(tmp_path / "Raw" / "CMU_MOSEI_Labels.csd", "w") as file:
+        group = file.create_group("All Labels/data/_x")
+        group["intervals"] = np.array([[301.7 + late, 305.1 + late], [0, 1]], np.float32)
+        group["features"] = np.array([[1, 1, 0, 0, 0, 0, 0], [1, 0, 1, 0, 0, 0, 0]], float)
+    assert load_mosei(tmp_path).y.tolist() == [("happy",), ("sad",)][not joined :]
+
+
+def test_mosei_table_of_mmsa_beside_cmus_cut_clips(tmp_path):
+    write_mmsa(tmp_path, [("_x", 1, -1.0, "test")], media=False)
+    touch(tmp_path / "Raw" / "Videos" / "Segmented" / "Combined" / "_x_1.mp4")
+    data = load_mosei(tmp_path, target="sentiment")
+    assert data.clips[0].video.endswith("_x_1.mp4")
 
 
 def test_mosei_csd_that_is_none(mosei):

@@ -71,9 +71,16 @@ def test_video_is_a_span_of_the_dialogue(iemocap):
     assert (clip.start, clip.end) == (2.5, 4.25)
     assert clip.video.endswith("Ses01M_script01_1b.avi")
     assert clip.audio.endswith("Ses01M_script01_1b.wav")
-    assert len(data.report["both people are in the picture"]) == len(data)
     assert speaker_side(data.clips[0].id) == "left"
     assert speaker_side(data.clips[1].id) == "right"
+    assert data.clips[0].region == (0, 0, 0.5, 1)
+    assert data.clips[1].region == (0.5, 0, 1, 1)
+    assert load_iemocap(iemocap).clips[0].region is None
+
+
+def test_sessions_that_are_not_there_are_said(iemocap):
+    absent = load_iemocap(iemocap).report["session without its evaluations"]
+    assert absent == ("Session2", "Session3", "Session4")
 
 
 def test_elsewhere(tmp_path):

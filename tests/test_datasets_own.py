@@ -88,13 +88,15 @@ def test_windows_bytes_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("text,lable\na,x\n", r"lacks \['label'\]"),
+        ("text,lable\na,x\n", "did you mean 'label'"),
+        ("text,emotion\na,x\n", "it needs label"),
         ("txt,text,label,vidio\n,a,x,b\n", "did you mean 'video'"),
-        ("sound,label\na,x\n", "a clip has one of"),
+        ("sound,label\na,x\n", "a clip has at least one of"),
         ("text,label\na,b,x\n", "line 2 has more fields"),
+        ("text,label\na\n", "line 2 has fewer fields"),
         ("text,start,label\na,soon,x\n", "line 2: start is 'soon'"),
-        ("text,start,end,label\na,3,2,x\n", "line 2: end must lie after start"),
-        ('text,label\n"a,x\n', "is not CSV"),
+        ("text,start,end,label\na,3,2,x\n", "line 2: end does not lie after start"),
+        ('text,label\n"a,x\n', "line 2 is not valid CSV"),
     ],
 )
 def test_a_wrong_table_is_said_with_its_line(tmp_path, text, message):

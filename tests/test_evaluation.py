@@ -211,11 +211,6 @@ def test_one_class_without_labels(tiny):
         zero_shot(tiny(), [{"text": "a"}] * 2, ["happy"] * 2)
 
 
-def test_multi_label_is_refused(tiny, texts):
-    with pytest.raises(InputError, match="is multi-label"):
-        tiny(["happy", "angry"], multi_label=True).evaluate(*texts)
-
-
 def test_evaluate_does_not_change_the_classifier(tiny, texts):
     classifier = tiny()
     classifier.evaluate(*texts)

@@ -15,7 +15,7 @@ from merclip import Video
 from merclip.engine import face_finder
 from merclip.errors import FaceWarning, InputError, MissingExtraError
 from merclip.media import read_media
-from merclip.preprocess import FaceFinder, PreprocessConfig, VisionConfig
+from merclip.preprocess import FaceFinder, PreprocessConfig, VisionConfig, faces
 from merclip.preprocess.faces import Box, crop
 
 pytest.importorskip("cv2")
@@ -166,6 +166,31 @@ def test_large_frames_are_searched_small_and_boxes_are_in_their_pixels():
     boxes, _ = FaceFinder([detect]).boxes(frames)
     assert max(max(shape) for shape in seen) <= 320
     assert boxes[0][:3] == pytest.approx((400, 320, 240), abs=6)
+
+
+def test_the_search_near_a_face_shrinks_it_and_gives_boxes_in_pixels_of_the_picture():
+    picture = scene([(170, 110)], side=112)[0, ..., 0]
+    seen = []
+
+    def detect(part: np.ndarray, smallest: int) -> list[Box]:
+        seen.append((part.shape, smallest))
+        return squares(part, smallest)
+
+    (found,) = faces._near(picture, detect, Box(160, 120, 112), 20)
+    assert found[:3] == pytest.approx((170, 110, 112), abs=3)
+    ((height, width), smallest), *others = seen
+    assert not others and width == 157 and height == 120 and smallest == 35
+
+
+def test_two_faces_are_both_found(drawn):
+    opencv = pytest.importorskip("cv2")
+    face = opencv.resize(drawn[0, :, 60:420].mean(-1).astype(np.uint8), (90, 90))
+    picture = np.full((180, 320), 90, np.uint8)
+    for left in (20, 200):
+        picture[50:140, left : left + 90] = face
+    found = sorted(faces.frontal_faces(picture, 20))
+    assert [round(box.x / 45) for box in found] == [1, 5]
+    assert faces.frontal_faces(picture[:15], 20) == []
 
 
 @pytest.mark.parametrize("box", [Box(100, 80, 40), Box(5, 5, 40), Box(318, 238, 60)])

@@ -151,6 +151,15 @@ class TestFrames:
         frames_only(path, n_frames=2)
         assert len(decoded) < 30
 
+    def test_frames_to_which_none_refers_are_not_decoded(self, tmp_path, monkeypatch):
+        path = mf.write_video(tmp_path / "a.mp4", n=100, gop=250, b_frames=3)
+        decoded = []
+        original = _frames.check_size
+        monkeypatch.setattr(_frames, "check_size", lambda *a: decoded.append(1) or original(*a))
+        media = frames_only(path, n_frames=2)
+        assert [mf.index_of(f) for f in media.frames] == [25, 75]
+        assert len(decoded) < 60
+
     def test_targets_are_centres_of_parts(self, tmp_path):
         path = mf.write_video(tmp_path / "a.mp4", n=48, rate=24)
         media = frames_only(path, n_frames=4)

@@ -13,6 +13,7 @@ from merclip.errors import InputError
 from merclip.labels import LabelSet
 from merclip.network import MERCLIP, DecoderConfig, NetworkConfig, architecture, build_towers
 from merclip.network.decoder import CrossModalDecoder
+from merclip.network.residual import build_residual
 from merclip.preprocess import ClipFeatures, Sample, VisionConfig, pad_features
 from merclip.preprocess.text import tokenize
 
@@ -351,9 +352,68 @@ def test_a_small_residual_tower_serves_as_well():
     torch.testing.assert_close(tower(pictures)[1:2], tower(pictures[1:2]), atol=1e-5, rtol=1e-4)
 
 
-def test_unknown_settings_of_a_residual_tower_are_named():
-    with pytest.raises(InputError, match="patch_size"):
-        build_towers({**TINY, "vision_cfg": {**RESIDUAL, "patch_size": 8}})
+def test_trunks_and_bands_lie_side_by_side():
+    tower = build_residual(WIDTH, {**RESIDUAL, "image_size": [24, 40], "trunks": 2}).eval()
+    pictures = torch.randn(2, 3, 24, 40)
+    first = tower.trunks[0](pictures)
+    torch.testing.assert_close(tower.features(pictures)[:, :24], first)
+    bands = build_residual(WIDTH, {**RESIDUAL, "image_size": [24, 40], "pool": "bands"}).eval()
+    assert bands.features(pictures).shape == (2, 5 * 24)
+    assert bands.features(pictures.repeat(1, 1, 2, 1)).shape == (2, 5 * 24)
+
+
+def test_an_audio_tower_of_its_own_takes_pictures_of_another_shape():
+    audio = {**RESIDUAL, "image_size": [24, 40], "pool": "bands"}
+    network = make(backbone={**TINY, "audio_cfg": audio})
+    assert network.config.audio_size == (24, 40)
+    sample = Sample(segments=torch.randn(2, 3, 24, 40))
+    assert fused(network, sample).shape == (1, WIDTH)
+    grey = torch.randn(2, 24, 40)
+    same = fused(network, Sample(segments=grey[:, None].expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(fused(network, Sample(segments=grey)), same)
+
+
+def test_an_audio_tower_of_another_kind_is_refused():
+    with pytest.raises(InputError, match="audio_cfg"):
+        architecture({**TINY, "audio_cfg": TINY["vision_cfg"]})
+
+
+def test_a_mirrored_frame_gives_the_same_where_frames_are_mirrored():
+    network, frames = make(), make_sample().frames
+
+    def encoded(frames: torch.Tensor, mirror: bool) -> torch.Tensor:
+        with torch.inference_mode():
+            (row,) = network.encode([Sample(frames=frames)], VisionConfig(mirror=mirror))
+        return row["V"]
+
+    both = encoded(frames, True)
+    torch.testing.assert_close(encoded(frames.flip(-1), True), both)
+    once, other = encoded(frames, False), encoded(frames.flip(-1), False)
+    assert not torch.allclose(once, other, atol=1e-4)
+    torch.testing.assert_close((once + other) / 2, both)
+
+
+def test_a_change_of_the_shared_token_table_is_the_language_encoders_alone():
+    network = make(share_token_table=True, token_rank=3)
+    plain = make(share_token_table=True)
+    for part in ("decoder", "query_prompt"):
+        getattr(plain, part).load_state_dict(getattr(network, part).state_dict())
+    sample = Sample(tokens=make_sample().tokens)
+    torch.testing.assert_close(fused(network, sample), fused(plain, sample))
+    table = network.encoders["L"].tower.token_embedding
+    assert table.table.weight is network.label_encoder.tower.token_embedding.weight
+    before = labels(network, "joy")
+    torch.nn.init.normal_(table.rows.weight)
+    assert not torch.allclose(fused(network, sample), fused(plain, sample), atol=1e-4)
+    torch.testing.assert_close(labels(network, "joy"), before)
+    trained = {id(p) for p in network.encoder_parameters()}
+    assert id(table.rows.weight) in trained and id(table.table.weight) not in trained
+
+
+@pytest.mark.parametrize("wrong", [{"patch_size": 8}, {"pool": "max"}])
+def test_unknown_settings_of_a_residual_tower_are_named(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        build_towers({**TINY, "vision_cfg": {**RESIDUAL, **wrong}})
 
 
 def test_an_unknown_architecture_is_named():

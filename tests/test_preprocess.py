@@ -10,6 +10,7 @@ import torch
 
 from merclip.preprocess import AudioConfig, PreprocessConfig, VisionConfig
 from merclip.preprocess.audio import cut_segments, log_mel, sound_to_tensor
+from merclip.preprocess.pitch import LOWEST, PER_OCTAVE, pitch_pictures
 from merclip.preprocess.text import pad_tokens, tokenize
 from merclip.preprocess.vision import frames_to_tensor, normalize_frames
 
@@ -66,6 +67,60 @@ def test_long_sound_keeps_evenly_spaced_segments():
     ramp = torch.arange(24 * 2 * RATE) // (2 * RATE)
     kept = cut_segments(ramp.float(), AudioConfig())[:, 0]
     assert kept.tolist() == list(range(1, 24, 2))
+
+
+@pytest.mark.parametrize("seconds", [0.2, 3.0, 3.1, 4.6, 20.0, 36.0])
+def test_overlapping_segments_reach_from_start_to_end(seconds):
+    config = AudioConfig(segment=3.0, overlap=0.5)
+    ramp = torch.arange(round(seconds * RATE)).float() + 1
+    segments = cut_segments(ramp, config)
+    assert len(segments) == min(12, 1 + math.ceil(max(0.0, seconds - 3) / 1.5))
+    assert segments.shape[1] == 3 * RATE
+    assert segments[0, 0] == 1
+    assert segments.max() == len(ramp)
+    steps = segments[1:, 0] - segments[:-1, 0]
+    assert (steps <= 3 * RATE).all() and (steps > 0).all()
+
+
+def test_quiet_segments_are_left_out_beside_loud_ones():
+    sound = np.concatenate([noise(2), noise(2, seed=1) * 0.05])
+    assert len(sound_to_tensor(sound, 32, AudioConfig(quiet_db=20.0))) == 1
+    assert len(sound_to_tensor(sound, 32, AudioConfig(quiet_db=40.0))) == 2
+    assert len(sound_to_tensor(sound[2 * RATE :], 32, AudioConfig(quiet_db=20.0))) == 1
+
+
+@pytest.mark.parametrize("hertz", [80.0, 120.0, 200.0, 330.0])
+def test_a_harmonic_tone_is_brightest_at_its_own_pitch(hertz):
+    time = np.arange(2 * RATE) / RATE
+    tone = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in range(1, 12)).astype(np.float32)
+    picture = pitch_pictures(torch.from_numpy(tone)[None], AudioConfig())[0]
+    # An octave below a tone is periodic too, so the highest of the bright pitches counts.
+    middle = picture[len(picture) // 2]
+    bright = LOWEST * 2 ** (torch.nonzero(middle > 0.9 * middle.max()).max() / PER_OCTAVE)
+    assert bright == pytest.approx(hertz, rel=0.06)
+    assert 0 <= picture.min() and picture.max() <= 1.001
+
+
+def test_noise_and_silence_have_no_pitch():
+    config = AudioConfig()
+    assert pitch_pictures(torch.from_numpy(noise(2))[None], config).mean() < 0.1
+    assert pitch_pictures(torch.zeros(1, 2 * RATE), config).abs().max() == 0
+
+
+def test_pitch_fades_where_the_sound_is_quiet():
+    time = np.arange(RATE) / RATE
+    tone = np.sign(np.sin(2 * np.pi * 200 * time)).astype(np.float32)
+    picture = pitch_pictures(torch.from_numpy(np.r_[tone, tone * 0.001])[None], AudioConfig())[0]
+    assert picture[: len(picture) // 3].max() > 0.5
+    assert picture[2 * len(picture) // 3 :].max() == 0
+
+
+def test_pictures_of_sound_have_the_size_and_channels_of_the_configuration():
+    config = AudioConfig(size=(40, 24), pitch=True)
+    pictures = sound_to_tensor(noise(3), 224, config)
+    assert pictures.shape == (2, 3, 40, 24)
+    torch.testing.assert_close(pictures[:, 0], pictures[:, 2])
+    assert sound_to_tensor(np.zeros(0, np.float32), 224, config).shape == (0, 3, 40, 24)
 
 
 def test_a_segment_has_mean_0_and_deviation_1_whatever_its_loudness():
@@ -142,7 +197,7 @@ def test_padding_is_cut_to_the_longest_text():
 
 
 def test_the_configuration_survives_its_dictionary():
-    config = PreprocessConfig(image_size=96, audio=AudioConfig.paper())
+    config = PreprocessConfig(image_size=96, audio=AudioConfig(size=(96, 80)))
     assert PreprocessConfig.from_dict(config.to_dict()) == config
 
 

@@ -8,6 +8,7 @@ import torch
 from conftest import make_clips
 
 from merclip import Callback, Clip, EarlyStopping, Video
+from merclip.errors import MerclipWarning
 from merclip.training import PRESETS, TrainingPlan, class_weights, hold_out, learning_rates
 from merclip.training.losses import clip_losses, validation_score
 
@@ -265,6 +266,33 @@ def test_validation_is_spread_over_classes():
     train, held_out = hold_out(targets, 0.1, seed=0)
     assert np.bincount(targets[held_out]).tolist() == [3, 1]
     assert len(train) + len(held_out) == 40
+
+
+def test_a_mask_says_what_is_held_out(tiny, data):
+    clips, y = data
+    mask = np.arange(len(clips)) % 4 == 0
+    train, held_out = hold_out(np.arange(len(clips)) % 2, mask, seed=0)
+    assert train.tolist() == np.flatnonzero(~mask).tolist()
+    assert held_out.tolist() == np.flatnonzero(mask).tolist()
+    swapped = [y[index - 1] if mask[index] else y[index] for index in range(len(clips))]
+    scores = [
+        tiny(epochs=2, validation=mask).fit(clips, labels).history_[-1]["val_score"]
+        for labels in (y, swapped)
+    ]
+    assert scores[0] + scores[1] == pytest.approx(1)  # the labels that it is judged by are turned
+    for wrong in (np.ones(32, dtype=bool), mask[:5], np.arange(32)):
+        with pytest.raises(ValueError, match="validation as a mask"):
+            tiny(epochs=1, validation=wrong).fit(clips, y)
+
+
+def test_a_mask_goes_with_clips_that_cannot_be_read(tiny, data, tmp_path):
+    clips, y = data
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    rows = [Clip(video=str(tmp_path / "broken.mp4")), *clips[:8]]
+    mask = np.array([True] + [False] * 6 + [True] * 2)
+    with pytest.warns(MerclipWarning, match="not trained on"):
+        classifier = tiny(epochs=1, validation=mask, on_error="skip").fit(rows, [y[0], *y[:8]])
+    assert classifier.history_[0]["val_score"] in (0.0, 0.5, 1.0)
 
 
 def test_balanced_weights_are_inverse_to_counts_and_of_mean_1():

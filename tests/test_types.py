@@ -96,7 +96,7 @@ def test_clips_refuse_what_is_no_clip() -> None:
 def test_clips_become_a_frame_and_come_back() -> None:
     pytest.importorskip("pandas")
     frame = Clips([Clip(text="a", id="x"), Clip(video="v.mp4", start=1, end=2)]).to_frame()
-    assert frame.columns.tolist() == ["video", "audio", "text", "start", "end", "id"]
+    assert frame.columns.tolist() == ["video", "audio", "text", "start", "end", "region", "id"]
     assert frame["text"][0] == "a"
     assert frame["end"][1] == 2
 

@@ -10,27 +10,54 @@ from audio_step import SPEEDS, change_speed, draw_pictures, segments_of, voices
 from augment import augment_faces
 from data import Labelled, speaker_part
 from label_texts import LabelBank, embed, validation_sentences
-from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, SEED
-from spaces import label_encoder
+from settings import CLASSES, IMAGE_SIZE, SEED
+from spaces import audio_tower, label_encoder, vision_tower
 from tools import Progress, adamw, cached, root_balanced, seed_everything, set_rate, take_step
 from torch import Tensor, nn
 from torch.nn import functional
-from tower_trainer import TrunkTrainer, features_of, recalls, unit_embeddings, weigh_channels
+from tower_trainer import features_of, recalls, unit_embeddings, weigh_channels
 from vision_step import faces, normalized, sampling_weights
 
-from merclip.network import build_towers
 from merclip.network.residual import ResidualTower
 
 N_STEPS = 3000
 BATCH = 384
 RATE = 1e-3
-FACE_VERSIONS, VOICE_VERSIONS = 3, 12
+FACE_VERSIONS, VOICE_VERSIONS = 4, 10
 HARD_SHARE = 0.3
-"""Share of the true class in the targets; the rest is what the trunk's own head says."""
+"""Share of the true class in the targets; the rest is what the trunks' own heads say."""
 FEATURE_NOISE = 0.1
 
 Features = list[list[Tensor]]
-"""For each version of the data, each sample's states of the trunk: shape (n, width)."""
+"""For each version of the data, each sample's states of the trunks: shape (n, width)."""
+
+
+class TrainedTrunks(nn.Module):
+    """A tower whose trunks are trained, with their linear heads."""
+
+    def __init__(self, tower: ResidualTower, states: list[dict[str, Tensor]]) -> None:
+        super().__init__()
+        self.tower = tower
+        self.heads = nn.ModuleList()
+        for trunk, state in zip(tower.trunks, states, strict=True):
+            trunk.load_state_dict(part_of(state, "tower.trunks.0."))
+            weight, bias = state["head.1.weight"], state["head.1.bias"]
+            head = nn.Linear(weight.shape[1], len(weight))
+            head.load_state_dict({"weight": weight, "bias": bias})
+            self.heads.append(head)
+        self.eval()
+
+    @torch.no_grad()
+    def said(self, states: Tensor) -> Tensor:
+        """Return the mean of what the heads say of states (n, width): probabilities."""
+        parts = states.chunk(len(self.heads), dim=1)
+        said = [head(part).softmax(1) for head, part in zip(self.heads, parts, strict=True)]
+        return torch.stack(said).mean(0)
+
+
+def part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of a part of a module, by their names within it."""
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
 
 
 def run(data: Path, run_folder: Path) -> dict[str, dict[str, Tensor]]:
@@ -46,34 +73,37 @@ def run(data: Path, run_folder: Path) -> dict[str, dict[str, Tensor]]:
 def align_vision(data: Path, run_folder: Path, bank: LabelBank) -> dict[str, Tensor]:
     """Fit the vision tower's projection."""
     seed_everything(SEED + 5)
-    trainer = trained("vision", run_folder)
+    trained = TrainedTrunks(vision_tower(), [torch.load(run_folder / "vision.pt")])
     training, validation = faces(data, run_folder)
     features = cached(
-        run_folder / "features_vision.pt", lambda: face_features(trainer.tower, training)
+        run_folder / "features_vision.pt", lambda: face_features(trained.tower, training)
     )
-    align(trainer, features, training.classes, sampling_weights(training), bank)
-    own = [[row] for row in features_of(trainer.tower, clean(validation)).split(1)]
+    align(trained, features, training.classes, sampling_weights(training), bank)
+    views = [features_of(trained.tower, view) for view in both_views(validation)]
+    own = list(torch.stack(views, dim=1))
     for group in np.unique(validation.groups):
         kept = np.flatnonzero(validation.groups == group)
         part = validation.where(validation.groups == group)
-        report(f"vision {group}", trainer, [own[i][0] for i in kept], part.classes, bank)
-    weigh_channels(trainer.tower)
-    return trainer.tower.state_dict()
+        report(f"vision {group}", trained, [own[i] for i in kept], part.classes, bank)
+    weigh_channels(trained.tower)
+    return trained.tower.state_dict()
 
 
 def align_audio(name: str, data: Path, run_folder: Path, bank: LabelBank) -> dict[str, Tensor]:
     """Fit an audio tower's projection."""
     seed_everything(SEED + 6)
-    trainer = trained(name, run_folder)
+    states = torch.load(run_folder / f"{name}.pt")
+    trained = TrainedTrunks(audio_tower(len(states)), states)
     training, validation = audio_parts(name, data, run_folder)
     features = cached(
-        run_folder / f"features_{name}.pt", lambda: voice_features(trainer.tower, training)
+        run_folder / f"features_{name}.pt", lambda: voice_features(trained.tower, training)
     )
-    align(trainer, features, training.classes, root_balanced(training.classes), bank)
-    own = [features_of(trainer.tower, segments_of(sound)) for sound in validation.samples]
-    report(name, trainer, own, validation.classes, bank)
-    weigh_channels(trainer.tower)
-    return trainer.tower.state_dict()
+    align(trained, features, training.classes, root_balanced(training.classes), bank)
+    own = [features_of(trained.tower, segments_of(sound)) for sound in validation.samples]
+    for corpus in ("ravdess", "emodb"):
+        kept = np.flatnonzero(np.char.startswith(validation.groups, corpus))
+        report(f"{name} {corpus}", trained, [own[i] for i in kept], validation.classes[kept], bank)
+    return trained.tower.state_dict()
 
 
 def audio_parts(name: str, data: Path, run_folder: Path) -> tuple[Labelled, Labelled]:
@@ -86,33 +116,27 @@ def audio_parts(name: str, data: Path, run_folder: Path) -> tuple[Labelled, Labe
     return speech.where(known), speech.where(validation)
 
 
-def trained(name: str, run_folder: Path) -> TrunkTrainer:
-    """Return a tower and its head after their training."""
-    trainer = TrunkTrainer(build_towers(ARCHITECTURE).visual)
-    trainer.load_state_dict(torch.load(run_folder / f"{name}.pt"))
-    return trainer.eval()
-
-
-def clean(part: Labelled) -> Tensor:
-    """Return faces as the tower takes them, unchanged."""
-    return normalized(torch.stack(part.samples))
+def both_views(part: Labelled) -> tuple[Tensor, Tensor]:
+    """Return faces as the tower takes them, unchanged and mirrored."""
+    pictures = normalized(torch.stack(part.samples))
+    return pictures, pictures.flip(-1)
 
 
 def face_features(tower: ResidualTower, training: Labelled) -> Features:
-    """Return the trunk's states of faces: unchanged first, then augmented."""
+    """Return the trunk's states of faces: unchanged, mirrored, then augmented."""
     random = np.random.default_rng(SEED)
     pictures = torch.stack(training.samples)
-    versions = [features_of(tower, normalized(pictures))]
-    for _ in range(FACE_VERSIONS - 1):
+    versions = [features_of(tower, view) for view in both_views(training)]
+    for _ in range(FACE_VERSIONS - len(versions)):
         changed = [augment_faces(p, IMAGE_SIZE, random) for p in pictures.split(256)]
         versions.append(features_of(tower, normalized(torch.cat(changed))))
     return [list(version.half().split(1)) for version in versions]
 
 
 def voice_features(tower: ResidualTower, training: Labelled) -> Features:
-    """Return the trunk's states of a clip's segments: unchanged first, then augmented.
+    """Return the trunks' states of a clip's segments: unchanged first, then augmented.
 
-    An augmented version is one segment, cut at random as in the trunk's training.
+    An augmented version is one segment, cut at random as in the trunks' training.
     """
     random = np.random.default_rng(SEED)
     versions = [[features_of(tower, segments_of(sound)).half() for sound in training.samples]]
@@ -120,13 +144,13 @@ def voice_features(tower: ResidualTower, training: Labelled) -> Features:
         speeds = random.choice(SPEEDS, len(training))
         sounds = [change_speed(s, float(v)) for s, v in zip(training.samples, speeds, strict=True)]
         pictures = [draw_pictures(sounds[i : i + 64], random) for i in range(0, len(sounds), 64)]
-        states = features_of(tower, torch.cat(pictures)[:, None])
+        states = features_of(tower, torch.cat(pictures))
         versions.append(list(states.half().split(1)))
     return versions
 
 
 def align(
-    trainer: TrunkTrainer,
+    trained: TrainedTrunks,
     features: Features,
     classes: np.ndarray,
     weights: np.ndarray,
@@ -135,8 +159,8 @@ def align(
     """Train the projection alone, on cosines to random wordings of the classes."""
     random = np.random.default_rng(SEED)
     states, numbers, weights = flat(features, classes, weights)
-    targets = soft_targets(trainer.head, states, numbers)
-    projection, spread = trainer.tower.projection, states.std()
+    targets = soft_targets(trained, states, numbers)
+    projection, spread = trained.tower.projection, states.std()
     log_scale = nn.Parameter(torch.tensor(3.0))
     holder = nn.ParameterList([log_scale])
     optimizer = adamw([projection, holder], RATE, 0.02)
@@ -176,11 +200,10 @@ def flat(
 
 
 @torch.no_grad()
-def soft_targets(head: nn.Module, states: Tensor, numbers: np.ndarray) -> Tensor:
-    """Return the true class, mixed with what the trunk's own head says."""
-    said = head.eval()(states).softmax(1)
+def soft_targets(trained: TrainedTrunks, states: Tensor, numbers: np.ndarray) -> Tensor:
+    """Return the true class, mixed with what the trunks' own heads say."""
     true = functional.one_hot(torch.from_numpy(numbers), len(CLASSES)).float()
-    return HARD_SHARE * true + (1 - HARD_SHARE) * said
+    return HARD_SHARE * true + (1 - HARD_SHARE) * trained.said(states)
 
 
 def some_of(present: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -193,12 +216,12 @@ def some_of(present: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 @torch.no_grad()
 def report(
-    name: str, trainer: TrunkTrainer, states: list[Tensor], classes: np.ndarray, bank: LabelBank
+    name: str, trained: TrainedTrunks, states: list[Tensor], classes: np.ndarray, bank: LabelBank
 ) -> None:
-    """Print accuracies of the head, of words, and of validation descriptions as labels."""
+    """Print accuracies of the heads, of words, and of validation descriptions as labels."""
     present = np.unique(classes)
-    head = torch.stack([trainer.head(row).softmax(1).mean(0) for row in states])[:, present]
-    means = [unit_embeddings(trainer.tower.projection(row)).mean(0) for row in states]
+    head = torch.stack([trained.said(row).mean(0) for row in states])[:, present]
+    means = [unit_embeddings(trained.tower.projection(row)).mean(0) for row in states]
     vectors = torch.stack(means)
     texts, numbers = validation_sentences()
     sentences = embed(bank.encoder, texts)

@@ -1,4 +1,4 @@
-"""The audio tower: its trunk on acted speech, by a linear head."""
+"""The audio tower: its trunks on acted speech, each by a linear head."""
 
 from __future__ import annotations
 
@@ -6,45 +6,56 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from augment import augment_sound, mask_spectrograms, warp_spectrograms
+from augment import augment_sound, mask_spectrograms
 from data import Labelled, emodb, ravdess, speaker_part
 from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
+from spaces import audio_tower
 from tools import cached, root_balanced, seed_everything
 from torch import Tensor
 from torchaudio.functional import resample
 from tower_trainer import TrunkTrainer, mixed, one_hot, recalls, train_trunk
 
-from merclip.network import build_towers
-from merclip.preprocess.audio import log_mel, resize, sound_to_tensor, standardize
+from merclip.preprocess.audio import draw_segments, sound_to_tensor
 
-N_STEPS = 1800
+N_STEPS = 1500
 RATE = 2e-3
 BATCH = 64
-SPEEDS = (0.87, 0.93, 1.0, 1.07, 1.15)
+SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 MIXUP_SHARE, MIXUP = 0.5, 0.4
 
 
-def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
-    """Return the state of the tower and its head, of all speakers but the test ones."""
-    return train_on(("train", "validation"), SEED + 2, "audio", data, run_folder)
+def run(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
+    """Return the states of trunks and heads, of all speakers but the test ones."""
+    return [
+        trunk(number, data, run_folder) for number in range(ARCHITECTURE["audio_cfg"]["trunks"])
+    ]
 
 
-def run_check(data: Path, run_folder: Path) -> dict[str, Tensor]:
-    """Return the same without the validation speakers, on whom it can be measured."""
-    return train_on(("train",), SEED + 3, "audio_check", data, run_folder)
+def run_check(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
+    """Return one trunk of the training speakers alone, to be measured on new voices."""
+    return [train_on(("train",), SEED + 3, "audio_check", data, run_folder)]
+
+
+def trunk(number: int, data: Path, run_folder: Path) -> dict[str, Tensor]:
+    """Return the state of one trunk and its head; each number has its own seed."""
+    name = f"audio_trunk_{number}"
+    return cached(
+        run_folder / f"{name}.pt",
+        lambda: train_on(("train", "validation"), SEED + 20 + number, name, data, run_folder),
+    )
 
 
 def train_on(
     parts: tuple[str, ...], seed: int, name: str, data: Path, run_folder: Path
 ) -> dict[str, Tensor]:
-    """Train a tower on some parts of the speakers."""
+    """Train a trunk on some parts of the speakers."""
     seed_everything(seed)
     speech = voices(data, run_folder)
     training = speech.where(np.any([speaker_part(speech, part) for part in parts], axis=0))
     validation = speech.where(speaker_part(speech, "validation"))
     variants = [[change_speed(sound, speed) for speed in SPEEDS] for sound in training.samples]
     average = train_trunk(
-        TrunkTrainer(build_towers(ARCHITECTURE).visual),
+        TrunkTrainer(audio_tower(n_trunks=1)),
         lambda step: draw_batch(variants, training.classes, (seed, step)),
         N_STEPS,
         RATE,
@@ -67,7 +78,7 @@ def draw_batch(
     random = np.random.default_rng(seed)
     chosen = random.choice(len(variants), BATCH, p=root_balanced(classes))
     sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
-    pictures, targets = draw_pictures(sounds, random)[:, None], one_hot(classes[chosen])
+    pictures, targets = draw_pictures(sounds, random), one_hot(classes[chosen])
     if random.random() < MIXUP_SHARE:
         return mixed(pictures, targets, MIXUP, random)
     return pictures, targets
@@ -86,34 +97,36 @@ def draw_pictures(sounds: list[np.ndarray], random: np.random.Generator) -> Tens
     length = PREPROCESS.audio.segment_samples
     segments = torch.stack([cut(sound, length, random) for sound in sounds])
     segments = augment_sound(segments, PREPROCESS.audio.rate, random)
-    spectrograms = standardize(log_mel(segments, PREPROCESS.audio), PREPROCESS.audio)
-    pictures = warp_spectrograms(resize(spectrograms, IMAGE_SIZE), random)
-    return mask_spectrograms(pictures, random)
+    return mask_spectrograms(draw_segments(segments, IMAGE_SIZE, PREPROCESS.audio), random)
 
 
 def cut(sound: np.ndarray, length: int, random: np.random.Generator) -> Tensor:
-    """Cut a segment at random; it may begin or, like a clip's last one, end in silence."""
+    """Cut a segment at random; it may begin or end in silence."""
     if random.random() < 0.2:
         sound = np.concatenate([np.zeros(random.integers(0, length // 3), np.float32), sound])
     latest = len(sound) - length // 2 if random.random() < 0.3 else len(sound) - length
     start = int(random.integers(0, max(1, latest)))
-    segment = np.zeros(length, dtype=np.float32)
     part = sound[start : start + length]
-    segment[: len(part)] = part
-    return torch.from_numpy(segment)
+    room = length - len(part)
+    before = int(random.integers(0, room + 1)) if random.random() < 0.5 else 0
+    return torch.from_numpy(np.pad(part, (before, room - before)))
 
 
 def segments_of(sound: np.ndarray) -> Tensor:
-    """Return a clip's spectrograms as the package makes them: shape (n, 1, S, S)."""
-    return sound_to_tensor(sound, IMAGE_SIZE, PREPROCESS.audio)[:, None]
+    """Return a clip's pictures as the package makes them: shape (n, 3, height, width)."""
+    return sound_to_tensor(sound, IMAGE_SIZE, PREPROCESS.audio)
 
 
 @torch.no_grad()
 def report(trainer: TrunkTrainer, speech: Labelled, name: str) -> None:
-    """Print accuracies of the linear head on validation speakers."""
-    present = np.unique(speech.classes)
-    means = [trainer.eval()(segments_of(sound)).softmax(1).mean(0) for sound in speech.samples]
-    guesses = present[torch.stack(means)[:, present].argmax(1).numpy()]
-    accuracy, balanced = recalls(guesses, speech.classes)
-    each = {CLASSES[c]: f"{(guesses == c)[speech.classes == c].mean():.2f}" for c in present}
-    print(f"[{name}] {accuracy:.3f}, balanced {balanced:.3f}, recalls {each}", flush=True)
+    """Print accuracies of the linear head on validation speakers, each corpus by itself."""
+    trainer.eval()
+    said = torch.stack([trainer(segments_of(s)).softmax(1).mean(0) for s in speech.samples])
+    for corpus in ("ravdess", "emodb"):
+        inside = np.char.startswith(speech.groups, corpus)
+        classes = speech.classes[inside]
+        present = np.unique(classes)
+        guesses = present[said[inside][:, present].argmax(1).numpy()]
+        accuracy, balanced = recalls(guesses, classes)
+        each = {CLASSES[c]: f"{(guesses == c)[classes == c].mean():.2f}" for c in present}
+        print(f"[{name}] {corpus} {accuracy:.3f}, balanced {balanced:.3f}, {each}", flush=True)

@@ -87,43 +87,29 @@ def _erase(pictures: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def augment_sound(sounds: Tensor, rate: int, random: np.random.Generator) -> Tensor:
-    """Add other voices, a room, a telephone band or noise to sounds of shape (B, n)."""
+    """Add other voices, a microphone, a room, a telephone band or noise to sounds (B, n)."""
     sounds = _add_voices(sounds, random)
+    sounds = _colour(sounds, rate, random)
     sounds = _reverberate(sounds, rate, random)
     sounds = _limit_band(sounds, rate, random)
     return _add_noise(sounds, random)
 
 
-def warp_spectrograms(pictures: Tensor, random: np.random.Generator) -> Tensor:
-    """Stretch spectrograms (B, S, S) in time, and shift and stretch them in frequency.
-
-    Rows are time. Other vocal tracts and tempos than the few recorded ones.
-    """
-    count = len(pictures)
-    matrix = np.zeros((count, 2, 3))
-    matrix[:, 0, 0] = np.exp(random.normal(0, 0.04, count))
-    matrix[:, 0, 2] = random.normal(0, 0.03, count)
-    matrix[:, 1, 1] = np.exp(random.normal(0, 0.1, count))
-    matrix[:, 1, 2] = random.normal(0, 0.08, count)
-    shape = [count, 1, *pictures.shape[1:]]
-    grid = functional.affine_grid(torch.from_numpy(matrix).float(), shape, align_corners=False)
-    warped = functional.grid_sample(
-        pictures[:, None], grid, padding_mode="border", align_corners=False
-    )
-    return warped[:, 0]
-
-
 def mask_spectrograms(pictures: Tensor, random: np.random.Generator) -> Tensor:
-    """Blank random stripes of time and of frequency (SpecAugment)."""
-    size = pictures.shape[-1]
-    for i in range(len(pictures)):
+    """Blank random stripes of time in all channels, and of frequency in one (SpecAugment).
+
+    Pictures have the shape (B, C, T, F); the third channel is the first once more.
+    """
+    n_times, n_bands = pictures.shape[2:]
+    for picture in pictures:
         for _ in range(2):
-            width = random.integers(0, size // 7)
-            start = random.integers(0, size - width)
-            pictures[i, start : start + width] = 0
-            width = random.integers(0, size // 8)
-            start = random.integers(0, size - width)
-            pictures[i, :, start : start + width] = 0
+            width = random.integers(0, n_times // 7)
+            start = random.integers(0, n_times - width)
+            picture[:, start : start + width] = 0
+            width = random.integers(0, n_bands // 8)
+            start = random.integers(0, n_bands - width)
+            channels = [0, 2] if random.random() < 0.5 else [1]
+            picture[channels, :, start : start + width] = 0
     return pictures
 
 
@@ -145,6 +131,21 @@ def _add_noise(sounds: Tensor, random: np.random.Generator) -> Tensor:
     darker = spectrum / torch.arange(1, spectrum.shape[1] + 1) ** power
     noise = torch.fft.irfft(darker, sounds.shape[1])
     sounds[chosen] += _at_level(noise, sounds[chosen], random.uniform(8, 45, len(chosen)))
+    return sounds
+
+
+def _colour(sounds: Tensor, rate: int, random: np.random.Generator) -> Tensor:
+    """Make some frequencies louder and others quieter, as microphones do."""
+    chosen = torch.from_numpy(random.random(len(sounds)) < 0.4)
+    if not chosen.any():
+        return sounds
+    spectra = torch.fft.rfft(sounds[chosen])
+    decibels = torch.from_numpy(random.normal(0, 5, (len(spectra), 1, 6))).float()
+    frequencies = torch.linspace(0, rate / 2, spectra.shape[-1])
+    places = (torch.log2(frequencies.clamp_min(60.0) / 60.0) / np.log2(rate / 2 / 60.0)) * 2 - 1
+    grid = torch.stack([places, torch.zeros_like(places)], dim=-1).expand(len(spectra), 1, -1, -1)
+    curve = functional.grid_sample(decibels[:, None], grid, align_corners=True)[:, 0, 0]
+    sounds[chosen] = torch.fft.irfft(spectra * 10 ** (curve / 20), sounds.shape[1])
     return sounds
 
 

@@ -40,8 +40,8 @@ def validation_cosines(network: MERCLIP, pools: Pools) -> tuple[Tensor, Tensor]:
     """Return cosines of synthetic validation clips to the default labels, and their classes."""
     random = np.random.default_rng(SEED + 5)
     made = [compose(pools, random, conflicts=0.0) for _ in range(N_CLIPS)]
-    targets = torch.tensor([int(target.argmax()) for _, target in made])
-    clips = [clip for clip, _ in made]
+    targets = torch.tensor([number for _, number, _ in made])
+    clips = [clip for clip, _, _ in made]
     fused = torch.cat(
         [network.fuse(pad_features(clips[i : i + 256])) for i in range(0, N_CLIPS, 256)]
     )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from alignment_step import audio_parts
+from alignment_step import Features, audio_parts, both_views
 from audio_step import segments_of
 from data import Labelled, goemotions_fine
 from language_step import labelled_texts, spoken_task
-from settings import ARCHITECTURE, CLASSES, PREPROCESS, SEED
+from settings import CLASSES, PREPROCESS, SEED
+from spaces import aligned_tower
 from tools import cached
 from torch import Tensor
-from vision_step import faces, normalized
+from tower_trainer import features_of
+from vision_step import faces
 
-from merclip.network import MERCLIP, build_towers
+from merclip.network import MERCLIP
 from merclip.network.residual import ResidualTower
 from merclip.preprocess import ClipFeatures, Sample
 from merclip.preprocess.text import tokenize
@@ -26,11 +28,11 @@ FINE_PER_CLASS = 300
 CALM, NEUTRAL, HAPPY = (CLASSES.index(name) for name in ("calm", "neutral", "happy"))
 CLASS_WEIGHTS = {"neutral": 1.5, "happy": 1.2, "calm": 0.4, "contempt": 0.2}
 """Of clips with several modalities, where it is not 1."""
-BALANCE = {"L": 0.85, "V": 0.6, "A": 0.5}
+BALANCE = {"L": 0.7, "V": 0.6, "A": 0.5}
 """Of clips with one modality: a class of n samples is shown n to this power times."""
 MODALITY_COUNTS = (0.5, 0.2, 0.3)
 """Shares of clips with one, two and three modalities."""
-CONFLICTS = 0.15
+CONFLICTS = 0.2
 
 Pool = dict[int, list[list[Tensor]]]
 """For each class its samples; for each sample its versions, of shape (n, D)."""
@@ -38,15 +40,9 @@ Pool = dict[int, list[list[Tensor]]]
 
 @dataclass
 class Pools:
-    """Encoded samples by modality letter and class.
-
-    `misleading` is the share of samples of a modality that get a random class.
-    Towers know their training samples better than new ones; without such
-    errors the decoder would trust them too much.
-    """
+    """Encoded samples by modality letter and class."""
 
     by_letter: dict[str, Pool]
-    misleading: dict[str, float] = field(default_factory=dict)
 
     def classes(self, letter: str) -> set[int]:
         """Return the classes that a modality has samples of."""
@@ -80,51 +76,45 @@ def encode_pools(network: MERCLIP, data: Path, run_folder: Path, part: str) -> P
 
 @torch.no_grad()
 def _face_pool(state: dict[str, Tensor], data: Path, run_folder: Path, part: str) -> Pool:
-    tower = tower_of(state)
+    tower = aligned_tower("V", state)
     training, validation = faces(data, run_folder)
     if part == "train":
-        states = torch.load(run_folder / "features_vision.pt")
-        return _by_class(training.classes, [_projected(tower, rows) for rows in states])
-    rows = tower_states(tower, validation.samples)
-    return _by_class(validation.classes, [_projected(tower, rows)])
+        versions = [_projected(tower, rows) for rows in load_features("vision", run_folder)]
+        classes = training.classes
+    else:
+        versions = [
+            _projected(tower, list(features_of(tower, view).split(1)))
+            for view in both_views(validation)
+        ]
+        classes = validation.classes
+    # The package takes the mean of a frame and its mirror image.
+    seen = [(one + other) / 2 for one, other in zip(*versions[:2], strict=True)]
+    return _by_class(classes, [seen, *versions[2:]])
 
 
 @torch.no_grad()
 def _voice_pool(aligned: dict, data: Path, run_folder: Path, part: str) -> Pool:
     if part == "train":
         training, _ = audio_parts("audio", data, run_folder)
-        states = torch.load(run_folder / "features_audio.pt")
-        tower = tower_of(aligned["audio"])
-        return _by_class(training.classes, [_projected(tower, rows) for rows in states])
+        tower = aligned_tower("A", aligned["audio"])
+        versions = [_projected(tower, rows) for rows in load_features("audio", run_folder)]
+        return _by_class(training.classes, versions)
     # The tower that is shipped knows the validation speakers; this one does not.
     _, validation = audio_parts("audio_check", data, run_folder)
-    tower = tower_of(aligned["audio_check"])
-    rows = [tower.features(colours(segments_of(sound))) for sound in validation.samples]
+    tower = aligned_tower("A", aligned["audio_check"])
+    rows = [features_of(tower, segments_of(sound)) for sound in validation.samples]
     return _by_class(validation.classes, [_projected(tower, rows)])
+
+
+def load_features(name: str, run_folder: Path) -> Features:
+    """Return the states of training samples that the alignment step kept."""
+    return torch.load(run_folder / f"features_{name}.pt")
 
 
 def _text_pool(network: MERCLIP, data: Path, part: str) -> Pool:
     texts = labelled_texts(data)[0 if part == "train" else 1]
     texts = _limited(texts, TEXTS_PER_CLASS, np.random.default_rng(SEED))
     return _by_class(texts.classes, [encode_texts(network, texts.samples)])
-
-
-def tower_of(state: dict[str, Tensor]) -> ResidualTower:
-    """Return a tower in evaluation mode, with the weights of a state."""
-    tower = build_towers(ARCHITECTURE).visual
-    tower.load_state_dict(state)
-    return tower.eval()
-
-
-def tower_states(tower: ResidualTower, pictures: list[Tensor]) -> list[Tensor]:
-    """Return the trunk's states of grey pictures, each of shape (1, width)."""
-    rows = [tower.features(colours(normalized(part))) for part in torch.stack(pictures).split(128)]
-    return list(torch.cat(rows).split(1))
-
-
-def colours(pictures: Tensor) -> Tensor:
-    """Return grey pictures (n, 1, S, S) with three equal channels."""
-    return pictures.expand(-1, 3, -1, -1)
 
 
 def _projected(tower: ResidualTower, rows: list[Tensor]) -> list[Tensor]:
@@ -155,34 +145,6 @@ def encode_text_sets(network: MERCLIP, data: Path) -> list[TextSet]:
     ]
 
 
-def overconfidence(training: Pools, validation: Pools, words: Tensor) -> dict[str, float]:
-    """Return how often each modality misleads more than it does on training samples.
-
-    Parameters
-    ----------
-    words : Tensor of shape (n_classes, D)
-        Embeddings of the classes' names.
-    """
-    found = {}
-    for letter in training.by_letter:
-        known, new = (_tower_accuracy(pools, letter, words) for pools in (training, validation))
-        chance = 1 / len(training.classes(letter))
-        found[letter] = max(0.0, (known - new) / (known - chance))
-        print(f"[fusion] tower {letter}: {known:.3f} in training, {new:.3f} in validation")
-    return found
-
-
-def _tower_accuracy(pools: Pools, letter: str, words: Tensor) -> float:
-    classes = sorted(pools.classes(letter))
-    recalls = []
-    for number in classes:
-        sequences = [versions[0].float() for versions in pools.by_letter[letter][number]]
-        ends = [part[-1] if letter == "L" else part.mean(0) for part in sequences]
-        guesses = (torch.stack(ends) @ words[classes].T).argmax(1)
-        recalls.append((guesses == classes.index(number)).float().mean().item())
-    return float(np.mean(recalls))
-
-
 @torch.no_grad()
 def encode_texts(network: MERCLIP, texts: list[str]) -> list[Tensor]:
     """Return each text's token embeddings in fp16."""
@@ -197,14 +159,18 @@ def encode_texts(network: MERCLIP, texts: list[str]) -> list[Tensor]:
     return found
 
 
-def compose(pools: Pools, random: np.random.Generator, conflicts: float) -> tuple:
-    """Make one clip of samples of the same emotion.
+def compose(
+    pools: Pools, random: np.random.Generator, conflicts: float
+) -> tuple[ClipFeatures, int, bool]:
+    """Make one clip of samples of the same emotion, or of two in conflict.
 
     Returns
     -------
     clip : ClipFeatures
-    target : ndarray of shape (n_classes,)
-        Sums to 1; several classes when modalities are in conflict.
+    number : int
+        The class.
+    agree : bool
+        Whether all modalities show that class.
     """
     count = 1 + int(random.choice(3, p=MODALITY_COUNTS))
     if count == 1:
@@ -214,20 +180,16 @@ def compose(pools: Pools, random: np.random.Generator, conflicts: float) -> tupl
         number = _class_of_several(random)
         letters = _letters(pools, number, count, random)
     shown = {letter: _shown(letter, number, random) for letter in letters}
-    target = np.zeros(len(CLASSES))
-    target[number] = 1.0
-    if len(letters) > 1 and number != CALM and random.random() < conflicts:
-        letter, other, share = _conflict(pools, letters, number, random)
-        shown[letter] = other
-        target[number] -= share
-        target[other] += share
-    for letter in letters:
-        if random.random() < pools.misleading.get(letter, 0.0):
-            shown[letter] = int(random.choice(sorted(pools.classes(letter))))
+    agree = len(letters) == 1 or number == CALM or random.random() >= conflicts
+    if not agree:
+        letter = str(random.choice(letters))
+        others = sorted(pools.classes(letter) - {number, CALM})
+        shown[letter] = NEUTRAL if random.random() < 0.3 else int(random.choice(others))
+        agree = shown[letter] == number
     sequences = {
         letter: _sequence(pools, letter, shown[letter], random) for letter in sorted(letters)
     }
-    return ClipFeatures(sequences), target
+    return ClipFeatures(sequences), number, agree
 
 
 def _class_of_several(random: np.random.Generator) -> int:
@@ -247,16 +209,6 @@ def _shown(letter: str, number: int, random: np.random.Generator) -> int:
     if number == CALM and letter != "A":
         return HAPPY if letter == "V" and random.random() < 0.2 else NEUTRAL
     return number
-
-
-def _conflict(
-    pools: Pools, letters: list[str], number: int, random: np.random.Generator
-) -> tuple[str, int, float]:
-    letter = str(random.choice(letters))
-    if number != NEUTRAL and random.random() < 0.5:
-        return letter, NEUTRAL, 0.15
-    others = sorted(pools.classes(letter) - {number, CALM})
-    return letter, int(random.choice(others)), 0.5 if len(letters) == 2 else 0.3
 
 
 def _sequence(pools: Pools, letter: str, number: int, random: np.random.Generator) -> Tensor:

@@ -1,9 +1,10 @@
 """Train the audio tower again with other seeds, to see how much results vary.
 
-    python examples/train_mini/repeat_audio.py --data ../shared/data --run RUN_DIR
+    python examples/train_mini/repeat_audio.py --data ../shared/data --run RUN_DIR --towers 3
 
-RUN_DIR is that of `train.py`, after its step "alignment". Speakers 17 to 20 of
-RAVDESS are classified by the tower alone: mean cosine to the eight words.
+RUN_DIR is that of `train.py`; its trunks are the first tower. Speakers 17 to 20 of
+RAVDESS are classified by the trunks' linear heads, before any projection or fusion:
+each trunk alone, and the trunks of each tower together.
 """
 
 from __future__ import annotations
@@ -16,62 +17,45 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from alignment_step import align_audio  # noqa: E402
-from audio_step import segments_of, train_on, voices  # noqa: E402
-from data import TEST_ACTORS  # noqa: E402
-from fusion_data import colours, tower_of  # noqa: E402
-from label_texts import LabelBank  # noqa: E402
-from settings import DEFAULT_LABELS, SEED  # noqa: E402
-from spaces import label_encoder  # noqa: E402
-from tools import cached  # noqa: E402
+from alignment_step import TrainedTrunks  # noqa: E402
+from audio_step import segments_of, trunk, voices  # noqa: E402
+from data import speaker_part  # noqa: E402
+from settings import ARCHITECTURE, CLASSES, DEFAULT_LABELS  # noqa: E402
+from spaces import audio_tower  # noqa: E402
 from torch import Tensor  # noqa: E402
-from tower_trainer import recalls, unit_embeddings  # noqa: E402
+from tower_trainer import features_of, recalls  # noqa: E402
 
 
 def main() -> None:
-    """Train, align and measure for each further seed, then print mean and deviation."""
+    """Train what is not there yet, measure, and print means and deviations."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--towers", type=int, default=3)
     arguments = parser.parse_args()
-    bank = LabelBank(label_encoder(arguments.run), SEED)
-    states = [
-        another(f"audio_{seed}", seed, arguments.data, arguments.run, bank)
-        for seed in arguments.seeds
+    count = ARCHITECTURE["audio_cfg"]["trunks"]
+    speech = voices(arguments.data, arguments.run)
+    test = speech.where(speaker_part(speech, "test"))
+    pictures = [segments_of(sound) for sound in test.samples]
+    said = [
+        answers(trunk(number, arguments.data, arguments.run), pictures)
+        for number in range(arguments.towers * count)
     ]
-    states.insert(0, torch.load(arguments.run / "alignment.pt")["audio"])
-    found = np.array([measure(state, arguments.data, arguments.run, bank) for state in states])
-    for name, values in (("accuracy", found[:, 0]), ("balanced accuracy", found[:, 1])):
-        each = ", ".join(f"{value:.3f}" for value in values)
-        print(f"{name}: {each}; mean {values.mean():.3f} ± {values.std(ddof=1):.3f}")
-
-
-def another(
-    name: str, seed: int, data: Path, run_folder: Path, bank: LabelBank
-) -> dict[str, Tensor]:
-    """Return the state of a tower trained with another seed."""
-    parts = ("train", "validation")
-    cached(
-        run_folder / f"{name}.pt",
-        lambda: train_on(parts, SEED + 100 * seed, name, data, run_folder),
-    )
-    return cached(
-        run_folder / f"{name}_aligned.pt", lambda: align_audio(name, data, run_folder, bank)
-    )
+    together = [torch.stack(said[i : i + count]).mean(0) for i in range(0, len(said), count)]
+    for name, parts in (("one trunk", said), (f"{count} trunks", together)):
+        found = np.array([recalls(part.argmax(1).numpy(), test.classes) for part in parts])
+        for measure, values in (("accuracy", found[:, 0]), ("balanced accuracy", found[:, 1])):
+            each = ", ".join(f"{value:.3f}" for value in values)
+            spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+            print(f"{name}, {measure}: {each}; mean {values.mean():.3f}{spread}")
 
 
 @torch.no_grad()
-def measure(
-    state: dict[str, Tensor], data: Path, run_folder: Path, bank: LabelBank
-) -> tuple[float, float]:
-    """Return accuracy and balanced accuracy on the test speakers."""
-    speech = voices(data, run_folder)
-    test = speech.where(np.isin(speech.groups, [f"ravdess-{actor}" for actor in TEST_ACTORS]))
-    tower = tower_of(state)
-    means = [unit_embeddings(tower(colours(segments_of(sound)))).mean(0) for sound in test.samples]
-    guesses = (torch.stack(means) @ bank.words(DEFAULT_LABELS).T).argmax(1).numpy()
-    return recalls(guesses, test.classes)
+def answers(state: dict[str, Tensor], pictures: list[Tensor]) -> Tensor:
+    """Return what a trunk's head says of clips, of RAVDESS's eight classes: shape (n, 8)."""
+    trained = TrainedTrunks(audio_tower(1), [state])
+    means = [trained.said(features_of(trained.tower, part)).mean(0) for part in pictures]
+    return torch.stack(means)[:, [CLASSES.index(name) for name in DEFAULT_LABELS]]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,15 @@ ARCHITECTURE = architecture(
             "blocks": 2,
             "hidden": 512,
         },
+        "audio_cfg": {
+            "tower": "residual",
+            "image_size": [96, 80],
+            "widths": [32, 64, 128, 256],
+            "blocks": 1,
+            "trunks": 2,
+            "pool": "bands",
+            "hidden": 256,
+        },
         "text_cfg": {
             "context_length": 77,
             "vocab_size": 49408,
@@ -34,6 +43,7 @@ NETWORK = NetworkConfig(
     ARCHITECTURE,
     fusion="LVA",
     share_token_table=True,
+    token_rank=16,
     n_label_contexts=0,
     n_query_contexts=8,
     decoder=DecoderConfig(heads=4, mlp_ratio=2.0),
@@ -41,10 +51,20 @@ NETWORK = NetworkConfig(
 
 PREPROCESS = PreprocessConfig(
     image_size=IMAGE_SIZE,
-    vision=VisionConfig(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), faces=True),
-    audio=AudioConfig(segment=3.0, n_fft=1024, win_length=1024, hop_length=375, n_mels=64),
+    vision=VisionConfig(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), faces=True, mirror=True),
+    audio=AudioConfig(
+        segment=3.0,
+        n_fft=1024,
+        win_length=1024,
+        hop_length=500,
+        n_mels=80,
+        overlap=0.5,
+        quiet_db=20.0,
+        size=(96, 80),
+        pitch=True,
+    ),
 )
-"""One mean for all channels: the towers see luminance alone, and their stems weigh the channels."""
+"""One mean for all channels of frames: the tower sees luminance alone."""
 
 CLASSES = (
     "neutral",

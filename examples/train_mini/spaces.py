@@ -1,14 +1,16 @@
-"""The frozen label encoder, as the first step left it."""
+"""What earlier steps left: the frozen label encoder, and the trained image towers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from settings import ARCHITECTURE
+from settings import ARCHITECTURE, EMBED_DIM
+from torch import Tensor
 
 from merclip.network import Towers, build_towers
 from merclip.network.encoders import TextEncoder
+from merclip.network.residual import ResidualTower, build_residual
 
 
 def label_encoder(run_folder: Path) -> TextEncoder:
@@ -19,7 +21,25 @@ def label_encoder(run_folder: Path) -> TextEncoder:
 
 
 def trained_towers(run_folder: Path) -> Towers:
-    """Return an untrained image tower and the trained text tower."""
+    """Return untrained image towers and the trained text tower."""
     towers = build_towers(ARCHITECTURE)
     towers.text.load_state_dict(torch.load(run_folder / "text.pt"))
     return towers
+
+
+def vision_tower() -> ResidualTower:
+    """Return a new vision tower."""
+    return build_residual(EMBED_DIM, ARCHITECTURE["vision_cfg"])
+
+
+def audio_tower(n_trunks: int) -> ResidualTower:
+    """Return a new audio tower of so many trunks."""
+    return build_residual(EMBED_DIM, {**ARCHITECTURE["audio_cfg"], "trunks": n_trunks})
+
+
+def aligned_tower(letter: str, state: dict[str, Tensor]) -> ResidualTower:
+    """Return a vision ("V") or audio ("A") tower with the weights of a state, to evaluate."""
+    n_trunks = len({name.split(".")[1] for name in state if name.startswith("trunks.")})
+    tower = vision_tower() if letter == "V" else audio_tower(n_trunks)
+    tower.load_state_dict(state)
+    return tower.eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,28 @@ def resumed(path: Path, n_steps: int, *parts: Any) -> range:
     return range(found["step"], n_steps)
 
 
-def adamw(modules: list[nn.Module], rate: float, decay: float) -> torch.optim.AdamW:
-    """Return AdamW without weight decay on vectors (biases, norms)."""
+def adamw(
+    modules: list[nn.Module],
+    rate: float,
+    decay: float,
+    factors: Mapping[nn.Module, float] | None = None,
+) -> torch.optim.AdamW:
+    """Return AdamW without weight decay on vectors (biases, norms).
+
+    `factors` holds parts whose rate is so many times that of the others.
+    """
+    apart = {id(p): factor for m, factor in (factors or {}).items() for p in m.parameters()}
     parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for p in parameters if (p.ndim > 1) == wide and apart.get(id(p), 1) == f],
+            "weight_decay": decay if wide else 0.0,
+            "factor": f,
+        }
+        for wide in (True, False)
+        for f in {1, *apart.values()}
     ]
+    groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
@@ -99,7 +114,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float, step: int, n_steps: 
     share = (step - warm_up) / max(1, n_steps - warm_up)
     factor = (step + 1) / warm_up if step < warm_up else 0.5 * (1 + math.cos(math.pi * share))
     for group in optimizer.param_groups:
-        group["lr"] = rate * max(factor, 0.005)
+        group["lr"] = rate * group.get("factor", 1) * max(factor, 0.005)
 
 
 def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -21,7 +21,7 @@ AVERAGE = 0.999
 STORE_EVERY = 400
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]
-"""Makes a step's pictures (B, 1, S, S) and their targets, probabilities (B, n_classes)."""
+"""Makes a step's pictures (B, 1 or 3, H, W) and their targets, probabilities (B, n_classes)."""
 
 
 class TrunkTrainer(nn.Module):
@@ -37,9 +37,9 @@ class TrunkTrainer(nn.Module):
         self.head = nn.Sequential(nn.Dropout(0.25), nn.Linear(tower.width, len(CLASSES)))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return the head's logits of pictures of shape (B, 1, S, S)."""
+        """Return the head's logits of pictures of shape (B, 1 or 3, height, width)."""
         with torch.autocast("cpu", torch.bfloat16):
-            return self.head(self.tower.features(pictures.expand(-1, 3, -1, -1))).float()
+            return self.head(self.tower.features(three_channels(pictures))).float()
 
 
 def train_trunk(
@@ -56,7 +56,7 @@ def train_trunk(
     The state is stored now and then in `state_file`, from which an interrupted
     training goes on.
     """
-    optimizer = adamw([trainer.tower.stem, trainer.tower.stages, trainer.head], rate, WEIGHT_DECAY)
+    optimizer = adamw([trainer.tower.trunks, trainer.head], rate, WEIGHT_DECAY)
     average = WeightAverage(trainer, AVERAGE)
     progress = Progress(name, n_steps, every=60.0)
     for step in resumed(state_file, n_steps, trainer, average, optimizer):
@@ -69,9 +69,14 @@ def train_trunk(
         progress(step + 1, loss=loss.item())
         if (step + 1) % STORE_EVERY == 0:
             store(state_file, step + 1, trainer, average, optimizer)
-        if (step + 1) % (n_steps // 10) == 0:
+        if (step + 1) % (n_steps // 5) == 0:
             report(average.module)
     return average.module
+
+
+def three_channels(pictures: Tensor) -> Tensor:
+    """Return grey pictures with three equal channels, others as they are."""
+    return pictures.expand(-1, 3, -1, -1)
 
 
 def one_hot(classes: np.ndarray) -> Tensor:
@@ -98,16 +103,16 @@ def weigh_channels(tower: ResidualTower) -> None:
     Training showed three equal channels, so only the sum of the stem's three
     kernels matters; it is shared out as luminance weighs the colours.
     """
-    kernels = tower.stem[0].weight
+    kernels = tower.trunks[0].stem[0].weight
     kernels.copy_(kernels.sum(1, keepdim=True) * torch.tensor(LUMINANCE).reshape(1, 3, 1, 1))
 
 
 @torch.no_grad()
 def features_of(tower: ResidualTower, pictures: Tensor, batch: int = 128) -> Tensor:
-    """Return the trunk's states of pictures (n, 1, S, S)."""
+    """Return the trunks' states of pictures (n, 1 or 3, height, width)."""
     tower.eval()
     with torch.autocast("cpu", torch.bfloat16):
-        parts = [tower.features(p.expand(-1, 3, -1, -1)) for p in pictures.split(batch)]
+        parts = [tower.features(three_channels(p)) for p in pictures.split(batch)]
     return torch.cat(parts).float()
 
 

@@ -38,6 +38,7 @@ STEPS = (
     "vision",
     "audio_check",
     "audio",
+    "tutor",
     "language",
     "alignment",
     "fusion",

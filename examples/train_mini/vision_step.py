@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from augment import augment_faces
 from data import Labelled, facial_expressions, fer2013, split_validation
-from settings import ARCHITECTURE, IMAGE_SIZE, PREPROCESS, SEED
+from settings import IMAGE_SIZE, PREPROCESS, SEED
+from spaces import vision_tower
 from tools import cached, root_balanced, seed_everything
 from torch import Tensor
 from tower_trainer import (
@@ -20,7 +21,6 @@ from tower_trainer import (
     train_trunk,
 )
 
-from merclip.network import build_towers
 from merclip.preprocess.vision import frames_to_tensor
 
 N_STEPS = 8600
@@ -35,7 +35,7 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
     """Return the state of the tower and its head after training on faces."""
     seed_everything(SEED + 1)
     training, validation = faces(data, run_folder)
-    trainer = TrunkTrainer(build_towers(ARCHITECTURE).visual)
+    trainer = TrunkTrainer(vision_tower())
     weights = sampling_weights(training)
     average = train_trunk(
         trainer,

@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": "say which emotion each clip or sentence shows",
     "fit": "learn from labelled clips, and save a model",
     "evaluate": "measure a model on labelled clips",
+    "reproduce": "measure a table of the paper anew, its numbers beside yours",
     "info": "show versions, devices and what a model is",
 }
 

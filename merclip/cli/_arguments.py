@@ -19,6 +19,9 @@ MEDIA_SUFFIXES = frozenset(
 )
 
 
+RATES = ("few-shot", "fresh", "practical", "paper")
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with errors of two lines in place of the whole usage."""
 
@@ -40,8 +43,11 @@ def examples(*lines: str) -> str:
     return "examples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what says which model is used, and where it runs."""
+def add_model_arguments(parser: argparse.ArgumentParser, *, encodes: bool = True) -> None:
+    """Add what says which model is used, where it runs, and where encoded clips are kept.
+
+    Without `encodes` the command encodes no clips.
+    """
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
@@ -57,16 +63,22 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--revision", metavar="REV", help="branch, tag or commit on the Hub")
     group.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps; by default the best")
+    if encodes:
+        group.add_argument(
+            "--feature-cache",
+            metavar="DIR",
+            help="keep encoded clips there, so that they need not be encoded again",
+        )
 
 
 def model_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return those parameters of the classifier that were given."""
-    return given(arguments, "pretrained", "revision", "device")
+    return given(arguments, "pretrained", "revision", "device", "feature_cache")
 
 
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Return the named arguments, without those that were not given."""
-    values = {name: getattr(arguments, name) for name in names}
+    values = {name: getattr(arguments, name, None) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -168,6 +180,16 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def learning_rate(text: str) -> float | str:
+    """Parse a positive number, or one of `RATES`."""
+    if text in RATES:
+        return text
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    return value
 
 
 def seconds(text: str) -> float:

@@ -38,25 +38,26 @@ def write_report(report: Report, directory: Path) -> None:
 
 
 def write_predictions(report: Report, path: Path) -> None:
-    """Write one row for each clip, condition and seed."""
+    """Write one row for each clip, condition, seed and fold."""
     names = list(report.labels)
     with open(path, "w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["condition", "seed", "id", "truth", "predicted", *names])
+        rows.writerow(["condition", "seed", "fold", "id", "truth", "predicted", *names])
         for condition in report.conditions:
             for run in condition.runs:
-                seed = "" if run.seed is None else run.seed
-                for clip, truth, row in zip(run.ids, run.truth, run.probability, strict=True):
-                    predicted = names[int(row.argmax())]
+                place = ["" if number is None else number for number in (run.seed, run.fold)]
+                answers = run.kind.answers(names, run.truth, run.probability, run.threshold)
+                for clip, pair, row in zip(run.ids, answers, run.probability, strict=True):
                     scores = [f"{score:.6f}" for score in row]
-                    rows.writerow([condition.name, seed, clip, names[truth], predicted, *scores])
+                    rows.writerow([condition.name, *place, clip, *pair, *scores])
 
 
 def _draw(report: Report, directory: Path) -> None:
     from merclip.errors import MissingExtraError
 
     try:
-        report.plot_confusion(directory / CONFUSION)
+        if report.confusion.ndim == 2:  # several labels at once are not taken for one another
+            report.plot_confusion(directory / CONFUSION)
         report.plot_calibration(directory / CALIBRATION)
     except MissingExtraError as error:
         say("warning", f"no pictures were drawn. {error}")

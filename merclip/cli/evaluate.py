@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merclip.cli._arguments import (
+    RATES,
     Parser,
     add_debug_argument,
+    add_face_argument,
     add_label_arguments,
     add_model_arguments,
     count,
     examples,
     given,
+    learning_rate,
     model_parameters,
     read_labels,
 )
@@ -28,13 +30,12 @@ from merclip.cli._console import (
     say,
     short_messages,
 )
-from merclip.cli._data import LabelledClip, check_labels, read_data, with_files, with_place
+from merclip.cli._data import SEPARATOR, check_labels, with_place
+from merclip.cli._data_sets import DATASETS, Loaded, labels_of, load, renamed
+from merclip.cli._protocols import PROTOCOLS, SEEDS, SHOTS, check_protocol, measure
 
 if TYPE_CHECKING:
     from merclip.evaluation import Report
-
-SHOTS, SEEDS = (16,), (0, 1, 2)
-_FOR_K_SHOT = ("shots", "seeds", "group_column")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -42,15 +43,17 @@ def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_intermixed_args(list(argv))
     _check_options(arguments)
     labels = read_labels(arguments)
-    clips = _clips(arguments)
-    check_labels(clips, labels)
-    if labels is None:
-        labels = _labels_of(clips)
+    loaded, train = _load(arguments)
+    for part in (loaded, train):
+        if part is not None:
+            check_labels(part.rows, None if arguments.scores else labels)
+    if labels is None and train is None and arguments.protocol != "wordings":
+        labels = _labels_of(loaded, arguments)
     with short_messages(debugging(argv)):
-        report = _report(arguments, clips, labels)
+        report = _report(arguments, loaded, train, labels)
         for skipped in report.skipped:
             say("warning", f"{skipped.id} is left out: {skipped.reason}")
-        print(report.to_json() if arguments.format == "json" else report.to_markdown())
+        print(_shown(report, arguments.format), end="")
         if arguments.out is not None:
             from merclip.cli._report_files import write_report
 
@@ -61,20 +64,28 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="merclip evaluate",
-        usage="merclip evaluate DATA.csv [--labels LABEL...] [options]",
-        description="Measure a model on labelled clips that it was not trained on. DATA has the "
-        "columns label, at least one of video, audio and text, and perhaps start and end "
-        "(seconds); its paths are relative to its own folder. With the suffix .jsonl it holds "
-        "one JSON object with these keys on each line.",
+        usage="merclip evaluate DATA [--labels LABEL...] [--protocol NAME] [options]",
+        description="Measure a model on labelled clips that it was not trained on. DATA is a "
+        "file with the columns label, at least one of video, audio and text, and perhaps start "
+        "and end (seconds), with paths relative to its own folder; with the suffix .jsonl it "
+        "holds one JSON object with these keys on each line. Or DATA is a folder: that of "
+        "--dataset, or one with a folder of files for each label.",
         epilog=examples(
             "merclip evaluate test.csv",
             "merclip evaluate test.csv --descriptions sentences.json --out report",
             "merclip evaluate test.csv --labels happy sad angry --map anger=angry joy=happy",
-            "merclip evaluate all.csv --protocol k-shot --shots 1 4 16 --group-column speaker",
+            "merclip evaluate all.csv --protocol k-shot --shots 1 4 16 --group-column who",
+            "merclip evaluate MELD.Raw --dataset meld --protocol supervised",
+            "merclip evaluate RAVDESS --dataset ravdess --protocol leave-one-out",
+            "merclip evaluate b.csv --protocol cross-corpus --train a.csv --map joy=happy",
+            "merclip evaluate test.csv --protocol wordings --wordings texts.json",
+            "merclip evaluate test.csv --protocol modalities",
         )
         + "\n\nexit status: 0 done, 1 an input failed, 2 wrong use",
     )
-    parser.add_argument("data", nargs="?", metavar="DATA", help="a .csv or .jsonl file")
+    parser.add_argument(
+        "data", nargs="?", metavar="DATA", help="a .csv or .jsonl file, or a folder"
+    )
     add_label_arguments(parser, "those that occur in DATA", "--descriptions")
     _add_protocol_arguments(parser)
     _add_data_arguments(parser)
@@ -94,10 +105,13 @@ def _add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("protocol")
     group.add_argument(
         "--protocol",
-        choices=("zero-shot", "k-shot"),
+        choices=PROTOCOLS,
         default="zero-shot",
-        help="zero-shot (default): the model as it is; k-shot: also after a fit to a few "
-        "examples of each label, tested on the other clips",
+        metavar="NAME",
+        help="zero-shot (default): the model as it is; k-shot: after a fit to a few examples of "
+        "each label; supervised: after a fit to the training part; leave-one-out: each label "
+        "without clips of it; cross-corpus: learn from --train, test on DATA; wordings: labels "
+        "in other words; modalities: without sound, pictures or text",
     )
     group.add_argument(
         "--shots",
@@ -111,18 +125,81 @@ def _add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=_seed,
         metavar="N",
-        help=f"k-shot: one draw of examples for each; default {' '.join(map(str, SEEDS))}",
+        help=f"one draw or training for each; default {' '.join(map(str, SEEDS))}",
     )
     group.add_argument(
-        "--group-column",
-        metavar="NAME",
-        help="k-shot: speaker or dialogue; no test clip is of one that was learned from",
+        "--folds",
+        type=count,
+        metavar="N",
+        help="divide DATA into folds that keep groups whole; default: its parts, or 5 folds",
+    )
+    group.add_argument("--train", metavar="DATA", help="learn from this, and test on DATA")
+    group.add_argument("--train-dataset", choices=DATASETS, help="what --train is a folder of")
+    group.add_argument(
+        "--leave-out", nargs="+", metavar="LABEL", help="leave-one-out: these labels alone"
+    )
+    group.add_argument(
+        "--wordings",
+        metavar="FILE.json",
+        help="wordings: a mapping from the name of a wording to labels, as in --labels-file",
+    )
+    group.add_argument(
+        "--fit",
+        metavar="HOW",
+        help="wordings, modalities: each (train anew for each), or train once with all modalities "
+        "(all) or one wording (its name); default: no training",
+    )
+    group.add_argument(
+        "--baselines", action="store_true", help="measure simple classifiers beside the model"
+    )
+    group.add_argument(
+        "--intervals", type=count, metavar="N", help="bootstrap intervals, from N resamples"
+    )
+    _add_training_arguments(parser)
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training, for the protocols that train")
+    group.add_argument(
+        "--tune", choices=("head", "full"), help="what follows the encoders (default), or all"
+    )
+    group.add_argument("--epochs", type=count, metavar="N", help="default 20")
+    group.add_argument(
+        "--lr", type=learning_rate, metavar="X", help=f"a number, or {', '.join(RATES)}"
     )
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
+    group.add_argument("--dataset", choices=DATASETS, help="DATA is the folder of this data set")
+    group.add_argument(
+        "--target",
+        metavar="NAME",
+        help="with --dataset: which labels, as of its loader: emotion, sentiment, score (mosi, "
+        "mosei), intended, voice, face (cremad), speech, song (ravdess), 4, 6 (iemocap)",
+    )
+    group.add_argument(
+        "--use",
+        nargs="+",
+        choices=("video", "audio", "text"),
+        help="with --dataset: what a clip consists of",
+    )
     group.add_argument("--label-column", default="label", metavar="NAME", help="by default label")
+    group.add_argument(
+        "--group-column",
+        metavar="NAME",
+        help="speaker or dialogue; no test clip is of one that was learned from",
+    )
+    group.add_argument(
+        "--split-column", metavar="NAME", help="the part of each clip: train, valid or test"
+    )
+    kinds = group.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--multi-label", action="store_true", help=f"labels of a clip are joined by {SEPARATOR}"
+    )
+    kinds.add_argument(
+        "--scores", action="store_true", help="labels are sentiment: numbers, 0 is neutral"
+    )
     group.add_argument(
         "--map",
         nargs="+",
@@ -134,6 +211,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
     )
+    add_face_argument(group)
     group.add_argument(
         "--on-error",
         choices=("raise", "skip"),
@@ -147,7 +225,7 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--out", metavar="DIR", help="write the report, its pictures and all predictions there"
     )
-    group.add_argument("--format", choices=("table", "json"), default="table", help="default table")
+    group.add_argument("--format", choices=("table", "json", "csv"), default="table")
     group.add_argument(
         "--json", action="store_const", const="json", dest="format", help="same as --format json"
     )
@@ -171,9 +249,12 @@ def _renaming(text: str) -> tuple[str, str]:
 def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.data is None:
         raise CommandError("there is no DATA: put it first, merclip evaluate DATA.csv")
-    if arguments.protocol == "zero-shot":
-        for name in given(arguments, *_FOR_K_SHOT):
-            raise CommandError(f"--{name.replace('_', '-')} is for --protocol k-shot")
+    check_protocol(arguments)
+    if arguments.dataset is None:
+        for name in given(arguments, "target", "use"):
+            raise CommandError(f"--{name} is for --dataset")
+    if arguments.protocol == "wordings" and (arguments.labels or arguments.labels_file):
+        raise CommandError("--labels does not go with --wordings, which names them")
     if arguments.out is not None:
         _check_out(Path(arguments.out), Path(arguments.data))
 
@@ -187,51 +268,62 @@ def _check_out(out: Path, data: Path) -> None:
         raise CommandError(f"--out {str(out)!r} would overwrite DATA")
 
 
-def _clips(arguments: argparse.Namespace) -> list[LabelledClip]:
-    """Read the data, and call its labels as --map says."""
-    clips = read_data(
-        Path(arguments.data),
-        multi_label=False,
-        group_column=arguments.group_column,
-        label_column=arguments.label_column,
-    )
-    if arguments.on_error == "raise":
-        with_files(clips, "raise")
-    renamed = dict(arguments.map or ())
-    unknown = set(renamed) - {clip.label for clip in clips}
+def _load(arguments: argparse.Namespace) -> tuple[Loaded, Loaded | None]:
+    """Load what is tested and what is learned from, with labels called as --map says."""
+    loaded = load(arguments, arguments.data, arguments.dataset)
+    if arguments.protocol == "zero-shot":
+        loaded = loaded.only("test")
+    train = None
+    if arguments.train is not None:
+        train = load(arguments, arguments.train, arguments.train_dataset)
+    names = dict(arguments.map or ())
+    there = labels_of(loaded.data) | (set() if train is None else labels_of(train.data))
+    unknown = set(names) - there
     if unknown:
         raise CommandError(f"--map names labels that DATA has not: {', '.join(sorted(unknown))}")
-    return [replace(clip, label=renamed.get(clip.label, clip.label)) for clip in clips]
+    return renamed(loaded, names), None if train is None else renamed(train, names)
 
 
-def _labels_of(clips: Sequence[LabelledClip]) -> list[str]:
-    labels = sorted({clip.label for clip in clips})
-    if len(labels) < 2:
+def _labels_of(loaded: Loaded, arguments: argparse.Namespace) -> list[str]:
+    """Return the labels that occur in a file, or those that a data set names."""
+    labels = loaded.data.labels
+    if not labels:
+        from merclip.evaluation.protocols._prepare import POLARITY
+
+        return list(POLARITY)
+    if len(labels) == 1 and not arguments.multi_label:
         message = f"all clips have the one label {labels[0]!r}: give --labels to tell it from"
         raise CommandError(message, FAILED)
-    return labels
+    return list(labels)
 
 
-def _report(arguments: argparse.Namespace, clips: Sequence[LabelledClip], labels: Any) -> Report:
+def _report(
+    arguments: argparse.Namespace, loaded: Loaded, train: Loaded | None, labels: Any
+) -> Report:
     from merclip.classifier import EmotionClassifier
     from merclip.errors import MerclipError
-    from merclip.evaluation import k_shot, zero_shot
 
+    several = any(isinstance(names, tuple) for names in loaded.data.y)
     classifier = EmotionClassifier.from_pretrained(
         arguments.model,
+        multi_label=several,
         use_video_audio=not arguments.no_video_audio,
         on_error="raise" if arguments.on_error == "raise" else "nan",
         verbose=int(on_terminal()),
         **model_parameters(arguments),
-        **given(arguments, "prompt", "batch_size"),
+        **given(arguments, "prompt", "batch_size", "face", "tune", "epochs", "lr"),
     )
-    rows, y = [clip.values for clip in clips], [clip.label for clip in clips]
-    options: dict[str, Any] = {"labels": labels, "data": arguments.data}
+    rows = [*loaded.rows, *(() if train is None else train.rows)]
     try:
-        if arguments.protocol == "zero-shot":
-            return zero_shot(classifier, rows, y, **options)
-        options["groups"] = [clip.group for clip in clips] if arguments.group_column else None
-        shots, seeds = arguments.shots or SHOTS, arguments.seeds or SEEDS
-        return k_shot(classifier, rows, y, shots=shots, seeds=seeds, **options)
+        report = measure(arguments, classifier, loaded, train, labels)
     except MerclipError as error:
-        raise type(error)(with_place(str(error), clips)) from error
+        raise type(error)(with_place(str(error), rows)) from error
+    if arguments.intervals is None:
+        return report
+    return report.with_intervals(n_resamples=arguments.intervals)
+
+
+def _shown(report: Report, form: str) -> str:
+    if form == "csv":
+        return report.to_csv()
+    return (report.to_json() if form == "json" else report.to_markdown()) + "\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merclip.cli._arguments import (
+    RATES,
     Parser,
     add_debug_argument,
     add_face_argument,
@@ -18,6 +19,7 @@ from merclip.cli._arguments import (
     count,
     examples,
     given,
+    learning_rate,
     model_parameters,
     number,
     read_labels,
@@ -45,7 +47,6 @@ from merclip.cli._summary import summary
 if TYPE_CHECKING:
     from merclip.classifier import EmotionClassifier
 
-RATES = ("few-shot", "fresh", "practical", "paper")
 _CHECKPOINT_FILES = ("config.json", "model.safetensors", "README.md")
 
 
@@ -105,7 +106,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=count, metavar="N", help="default 20")
     group.add_argument("--batch-size", type=count, metavar="N", help="default 16")
     group.add_argument(
-        "--lr", type=_rate, metavar="X", help=f"a number, or one of {', '.join(RATES)}"
+        "--lr", type=learning_rate, metavar="X", help=f"a number, or one of {', '.join(RATES)}"
     )
     group.add_argument(
         "--validation",
@@ -139,15 +140,6 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a clip that cannot be read does; default raise",
     )
     add_debug_argument(parser)
-
-
-def _rate(text: str) -> float | str:
-    if text in RATES:
-        return text
-    rate = number(text)
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return rate
 
 
 def _held_out(text: str) -> float:

@@ -51,7 +51,7 @@ def _parser() -> Parser:
         "place and licence.",
         epilog=examples("merclip info", "merclip info --model my_model --format json"),
     )
-    add_model_arguments(parser)
+    add_model_arguments(parser, encodes=False)
     parser.add_argument("--format", choices=("table", "json"), default="table")
     add_debug_argument(parser)
     return parser

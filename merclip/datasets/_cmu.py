@@ -7,8 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from merclip._optional import import_h5py
 from merclip.datasets._dataset import Collector
 from merclip.datasets._files import Origin, choose, not_found, number, read_rows
+from merclip.errors import InputError
 from merclip.types import Clip
 
 POLARITY = ("negative", "positive")
@@ -96,6 +100,12 @@ def find_media(places: Sequence[Media], parts: Sequence[str], root: Path, origin
     raise not_found(root, f"folder {wanted} for {' and '.join(parts)}", origin)
 
 
+def folder_of(root: Path, names: Iterable[str]) -> Path:
+    """Return `root`, or ``Raw`` in it if that is where CMU's own folders are."""
+    raw = root / "Raw"
+    return raw if any((raw / name).is_dir() for name in names) else root
+
+
 def read_mmsa(path: Path) -> list[Segment]:
     """Read MMSA's ``label.csv``, whose columns come in several orders."""
     rows = read_rows(path, ["video_id", "clip_id", "text", "label", "mode"])
@@ -109,6 +119,33 @@ def read_mmsa(path: Path) -> list[Segment]:
         )
         for row in rows
     ]
+
+
+def read_csd(path: Path) -> dict[str, tuple[Any, Any]]:
+    """Read labels in the format of CMU's SDK.
+
+    Returns
+    -------
+    dict from video to (spans, values)
+        Spans of shape (k, 2), in seconds, and values of shape (k, n).
+
+    Raises
+    ------
+    InputError
+        The file has another form.
+    MissingExtraError
+        h5py is not installed.
+    """
+    try:
+        with import_h5py().File(path, "r") as file:
+            (name, *_) = file
+            data = file[name]["data"]
+            return {
+                video: (np.asarray(item["intervals"]), np.asarray(item["features"], dtype=float))
+                for video, item in data.items()
+            }
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is not a .csd file of labels: {error}") from error
 
 
 def with_splits(segments: Iterable[Segment], splits: Mapping[str, str]) -> list[Segment]:

@@ -94,8 +94,11 @@ def load_cremad(
     rows = Collector(_ORIGIN, root)
     files = {part: _files(root, part) for part in parts if part in _MEDIA}
     votes = None if target == "intended" else _votes(root, _VOTES[target])
-    for stem in _stems(root, files):
+    stems = _stems(root, files)
+    for stem in stems:
         _add(rows, stem, files, parts, votes)
+    for name in sorted({stem for found in files.values() for stem in found} - set(stems)):
+        rows.note("ignored", "file that is not in SentenceFilenames.csv", name)
     return rows.dataset(tuple(_EMOTIONS.values()))
 
 

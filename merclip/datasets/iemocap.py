@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from merclip.datasets._files import (
     read_text,
 )
 from merclip.errors import InputError
-from merclip.types import Clip
+from merclip.types import Clip, Region
 
 _ORIGIN = Origin(
     "IEMOCAP",
@@ -36,7 +36,9 @@ _NAMES = {
 }
 _FOUR = {"hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral", "ang": "angry"}
 _N_SESSIONS, _TEST_SESSION = 5, "Session5"
+_EVALUATIONS = Path("dialog", "EmoEvaluation")
 _UNDECIDED = "xxx"
+_HALVES: dict[str, Region] = {"left": (0.0, 0.0, 0.5, 1.0), "right": (0.5, 0.0, 1.0, 1.0)}
 _EVALUATION = re.compile(
     r"\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(Ses\d\d[FM]_\w+_[FM]\w*\d+)\s+([a-z]{3})\b"
 )
@@ -71,8 +73,8 @@ def load_iemocap(
         did not agree, are left out.
     modalities : some of "video", "audio", "text"
         Without "video", sound is the wav file of the utterance. With it, pictures
-        and sound are spans of the dialogue's files, and **both people are in the
-        picture**: `speaker_side` tells which half shows the speaker.
+        and sound are spans of the dialogue's files. Both people are in the picture,
+        of which a clip has the half with the speaker (`Clip.region`).
 
     Returns
     -------
@@ -95,12 +97,15 @@ def load_iemocap(
     parts = parts_to_use(modalities, ("video", "audio", "text"))
     root = open_folder(folder, _ORIGIN)
     sessions = [root / f"Session{number}" for number in range(1, _N_SESSIONS + 1)]
-    evaluated = [s for s in sessions if (s / "dialog" / "EmoEvaluation").is_dir()]
+    evaluated = [s for s in sessions if (s / _EVALUATIONS).is_dir()]
     if not evaluated:
-        raise not_found(root, "Session1/dialog/EmoEvaluation", _ORIGIN)
+        raise not_found(root, f"Session1/{_EVALUATIONS.as_posix()}", _ORIGIN)
     rows = Collector(_ORIGIN, root)
-    for session in evaluated:
-        _add_session(rows, session, names, parts)
+    for session in sessions:
+        if session in evaluated:
+            _add_session(rows, session, names, parts)
+        else:
+            rows.note("ignored", "session without its evaluations", session.name)
     return rows.dataset(tuple(dict.fromkeys(names.values())))
 
 
@@ -145,7 +150,7 @@ def _add_session(
 
 
 def _utterances(rows: Collector, session: Path) -> Iterator[_Utterance]:
-    folder = session / "dialog" / "EmoEvaluation"
+    folder = session / _EVALUATIONS
     for name in file_names(folder, ".txt"):
         for line in read_text(folder / name).splitlines():
             match = _EVALUATION.match(line)
@@ -174,20 +179,18 @@ def _clip(
     paths = _paths(utterance, parts)
     if not rows.usable(utterance.name, *paths.values()):
         return None
-    start, end = 0.0, None
-    if "video" in paths:
-        start, end = utterance.start, utterance.end
-        if end <= start:
-            rows.note("excluded", "ends before it starts", utterance.name)
-            return None
-        rows.note("used", "both people are in the picture", utterance.name)
+    if "video" in paths and utterance.end <= utterance.start:
+        rows.note("excluded", "ends before it starts", utterance.name)
+        return None
     if "text" in parts and text is None:
         rows.note("used" if paths else "excluded", "no transcription", utterance.name)
         if not paths:
             return None
-    return Clip(
-        paths.get("video"), paths.get("audio"), text, start=start, end=end, id=utterance.name
-    )
+    clip = Clip(paths.get("video"), paths.get("audio"), text, id=utterance.name)
+    if clip.video is None:
+        return clip
+    half = _HALVES[speaker_side(utterance.name)]
+    return replace(clip, start=utterance.start, end=utterance.end, region=half)
 
 
 def _paths(utterance: _Utterance, parts: tuple[str, ...]) -> dict[str, str]:

@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from merclip._optional import import_h5py
 from merclip.datasets._cmu import (
     POLARITY,
     Label,
@@ -19,7 +18,9 @@ from merclip.datasets._cmu import (
     Segment,
     add_segments,
     find_media,
+    folder_of,
     polarity_of,
+    read_csd,
     read_mmsa,
     score_of,
 )
@@ -49,7 +50,7 @@ _ANSWERS = ("sentiment", "happiness", "sadness", "anger", "surprise", "disgust",
 _CSD = "CMU_MOSEI_Labels.csd"
 _LINES = Path("Transcript", "Segmented", "Combined")
 _MARK = "___"
-_SAME_TIME = 1e-3
+_SAME_TIME = 1.05e-3  # 1 ms, and what float32 leaves of minutes
 
 Find: TypeAlias = "Callable[[Segment], Sequence[float] | None]"
 """Gives sentiment and six intensities of a segment, or None."""
@@ -102,7 +103,7 @@ def load_mosei(
     choose(target, "target", ["emotion", "sentiment", "score"])
     parts = parts_to_use(modalities, ("video", "audio", "text"))
     root = open_folder(folder, _ORIGIN)
-    base = root / "Raw" if (root / "Raw" / _LINES).is_dir() else root
+    base = folder_of(root, ("Videos", "Audio", "Transcript", "Labels"))
     rows = Collector(_ORIGIN, root)
     segments, has_scores = _segments(rows, root, base)
     find = _finder(rows, root, base) if target == "emotion" or not has_scores else None
@@ -185,29 +186,16 @@ def _transcripts(rows: Collector, folder: Path) -> dict[str, Segment]:
 
 def _finder(rows: Collector, root: Path, base: Path) -> Find:
     """Return what looks up sentiment and emotions of a segment."""
-    csd = first_of([root / _CSD, root / "Labels" / _CSD, base / "Labels" / _CSD])
+    folders = [root, base, root / "Labels", base / "Labels"]
+    csd = first_of(folder / _CSD for folder in folders)
     if csd is not None and (base / _LINES).is_dir():
-        return _by_time(_read_csd(csd))
+        return _by_time(read_csd(csd))
     folder = base / "Labels" if (base / "Labels").is_dir() else root / "Labels"
     answers = _read_answers(rows, folder)
     if answers:
         return lambda segment: answers.get((segment.video, segment.number))
     wanted = f"{_CSD} with {_LINES.as_posix()}, and no csv file of answers in Labels,"
     raise not_found(root, f"{wanted} for the labels", _ORIGIN)
-
-
-def _read_csd(path: Path) -> dict[str, tuple[Any, Any]]:
-    """Return spans of shape (k, 2), in seconds, and values of shape (k, 7) of each video."""
-    try:
-        with import_h5py().File(path, "r") as file:
-            (name, *_) = file
-            data = file[name]["data"]
-            return {
-                video: (np.asarray(item["intervals"]), np.asarray(item["features"], dtype=float))
-                for video, item in data.items()
-            }
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{str(path)!r} is not a .csd file of labels: {error}") from error
 
 
 def _by_time(labels: Mapping[str, tuple[Any, Any]]) -> Find:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from merclip.datasets._cmu import (
     POLARITY,
@@ -13,7 +15,9 @@ from merclip.datasets._cmu import (
     Segment,
     add_segments,
     find_media,
+    folder_of,
     polarity_of,
+    read_csd,
     read_mmsa,
     score_of,
     with_splits,
@@ -23,6 +27,7 @@ from merclip.datasets._files import (
     Folder,
     Origin,
     choose,
+    first_of,
     not_found,
     number,
     open_folder,
@@ -37,6 +42,7 @@ _ORIGIN = Origin(
     "https://github.com/thuiar/MMSA, for research use; give the folder with Raw in it.",
 )
 _LABELS = Path("Labels", "OpinionLevelSentiment.csv")
+_CSD = "CMU_MOSI_Opinion_Labels.csd"
 _DELIMITER = "_DELIM_"
 _N_COLUMNS = 5
 
@@ -55,7 +61,9 @@ def load_mosi(
     folder : path
         MMSA's folder, with ``label.csv`` and ``Raw/<video>/<clip>.mp4``; or CMU's
         own, with ``Labels/OpinionLevelSentiment.csv``, ``Video``, ``Audio`` and
-        ``Transcript`` in it or in ``Raw``.
+        ``Transcript`` in it or in ``Raw``. Without those labels, those of
+        ``CMU_MOSI_Opinion_Labels.csd`` (extra ``hdf5``) go with whole videos; it does
+        not say which transcript is whose.
     target : {"sentiment", "score"}
         "sentiment" is negative or positive, without the segments whose score is
         exactly 0, as the two-class accuracy of papers counts; "score" is the
@@ -78,14 +86,18 @@ def load_mosi(
         The folder has neither layout.
     InputError, InputTypeError
         A parameter has another value, or a file of labels cannot be read.
+    MissingExtraError
+        The .csd file is needed and h5py is not installed.
     """
     choose(target, "target", ["sentiment", "score"])
     parts = parts_to_use(modalities, ("video", "audio", "text"))
     root = open_folder(folder, _ORIGIN)
-    base = root / "Raw" if (root / "Raw" / _LABELS).is_file() else root
+    base = folder_of(root, ("Video", "Audio", "Transcript", "Labels"))
     rows = Collector(_ORIGIN, root)
-    segments = with_splits(_segments(rows, root, base), splits or {})
-    media = None if parts == ("text",) else find_media(_places(root, base), parts, root, _ORIGIN)
+    found, numbered = _segments(root, base)
+    segments = with_splits(found, splits or {})
+    places = [place for place in _places(root, base) if numbered or place.whole]
+    media = None if parts == ("text",) else find_media(places, parts, root, _ORIGIN)
     add_segments(rows, segments, score_of if target == "score" else polarity_of, media, parts)
     return rows.dataset(() if target == "score" else POLARITY)
 
@@ -107,18 +119,36 @@ def _places(root: Path, base: Path) -> list[Media]:
     ]
 
 
-def _segments(rows: Collector, root: Path, base: Path) -> list[Segment]:
-    own, mmsa = base / _LABELS, root / "label.csv"
-    listed = read_mmsa(mmsa) if mmsa.is_file() else []
-    if not own.is_file():
+def _segments(root: Path, base: Path) -> tuple[list[Segment], bool]:
+    """Return segments, and whether they have the numbers of cut files and transcripts."""
+    mmsa = first_of([root / "label.csv", base / "label.csv"])
+    listed = [] if mmsa is None else read_mmsa(mmsa)
+    if (base / _LABELS).is_file():
+        splits = {segment.video: segment.split for segment in listed if segment.split}
+        texts = {segment.name: segment.text for segment in listed}
+        own = with_splits(_own_segments(base), splits)
+        return [replace(item, text=item.text or texts.get(item.name)) for item in own], True
+    folders = [root, base, root / "Labels", base / "Labels"]
+    csd = first_of(folder / _CSD for folder in folders)
+    if listed or csd is None:
         if not listed:
-            raise not_found(root, f"label.csv and no {_LABELS.as_posix()}", _ORIGIN)
-        return listed
-    splits = {segment.video: segment.split for segment in listed if segment.split}
-    return with_splits(_own_segments(rows, base), splits)
+            raise not_found(root, f"label.csv, {_LABELS.as_posix()} or {_CSD}", _ORIGIN)
+        return listed, True
+    return _spans(read_csd(csd)), False
 
 
-def _own_segments(rows: Collector, base: Path) -> list[Segment]:
+def _spans(labels: Mapping[str, tuple[Any, Any]]) -> list[Segment]:
+    """Name segments by when they begin: a row of a .csd file does not tell its number."""
+    return [
+        Segment(video, f"{start:.3f}", start=start, end=end, score=number(str(score)))
+        for video, (spans, values) in labels.items()
+        for (start, end), score in sorted(
+            zip(spans.tolist(), values[:, 0].tolist(), strict=True), key=lambda row: row[0]
+        )
+    ]
+
+
+def _own_segments(base: Path) -> list[Segment]:
     """Read CMU's file of labels, which has no header, beside its transcripts."""
     path = base / _LABELS
     texts: dict[str, dict[str, str]] = {}

@@ -20,7 +20,7 @@ def one_of_n(truth: Any, probability: Any) -> tuple[Array, Array]:
         Shapes do not fit, there are no clips, a probability is NaN, or the truth
         is no column.
     """
-    truth, probability = np.asarray(truth), _finite(probability, "probability")
+    truth, probability = np.asarray(truth), finite(probability, "probability")
     if probability.ndim != 2 or truth.shape != probability.shape[:1] or not probability.size:
         raise InputError(
             "truth has the shape (n,) and probability (n, k), with at least one clip; "
@@ -75,18 +75,14 @@ def equally_long(**columns: Any) -> int:
     return next(iter(lengths.values()))
 
 
-def _alike(truth: Any, predicted: Any, n_axes: int) -> tuple[Array, Array]:
-    truth, predicted = _finite(truth, "truth"), _finite(predicted, "predicted")
-    if truth.shape != predicted.shape or truth.ndim != n_axes or not truth.size:
-        wanted = "(n,)" if n_axes == 1 else "(n, k)"
-        raise InputError(
-            f"truth and predicted have one shape {wanted}, with at least one clip; "
-            f"got {truth.shape} and {predicted.shape}."
-        )
-    return truth, predicted
+def finite(values: Any, name: str) -> Array:
+    """Return an array of float.
 
-
-def _finite(values: Any, name: str) -> Array:
+    Raises
+    ------
+    InputError
+        A value is no finite number.
+    """
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -97,3 +93,14 @@ def _finite(values: Any, name: str) -> Array:
             "and say how many they are."
         )
     return array
+
+
+def _alike(truth: Any, predicted: Any, n_axes: int) -> tuple[Array, Array]:
+    truth, predicted = finite(truth, "truth"), finite(predicted, "predicted")
+    if truth.shape != predicted.shape or truth.ndim != n_axes or not truth.size:
+        wanted = "(n,)" if n_axes == 1 else "(n, k)"
+        raise InputError(
+            f"truth and predicted have one shape {wanted}, with at least one clip; "
+            f"got {truth.shape} and {predicted.shape}."
+        )
+    return truth, predicted

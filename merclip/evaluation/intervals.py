@@ -138,6 +138,82 @@ def paired_difference(
     return _interval(difference, members, n_resamples, confidence, random_state)
 
 
+def run_intervals(
+    runs: Sequence[Any],
+    *,
+    n_resamples: int = 1000,
+    confidence: float = 0.95,
+    random_state: int | np.random.Generator = 0,
+) -> dict[str, Interval]:
+    """Return the interval of each measure's mean over several runs.
+
+    Groups (clips where a run has no groups) are drawn from all that occur in any
+    run, so that runs with one test part and several seeds are measured on the same
+    resamples. A run counts by its share of what was drawn, which matters where
+    folds are tested and of some fold little was drawn. The intervals say how much
+    the numbers depend on which clips were measured, not on the seeds.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Of one condition.
+    n_resamples, confidence, random_state
+        As for `bootstrap_interval`.
+
+    Returns
+    -------
+    dict
+        From the name of each measure that rests on predictions alone.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two groups or clips, or a setting is out of range.
+    """
+    _check(n_resamples, confidence)
+    owners = [run.ids if run.groups is None else run.groups for run in runs]
+    names = sorted(set().union(*owners))
+    if len(names) < 2:
+        raise InputError("At least two clips or groups are needed to resample.")
+    generator = np.random.default_rng(random_state)
+    drawn = generator.integers(len(names), size=(n_resamples, len(names)))
+    times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
+    position = {name: index for index, name in enumerate(names)}
+    weights, found = [], []
+    for run, owner in zip(runs, owners, strict=True):
+        columns = np.array([position[name] for name in owner])
+        there = np.unique(columns)
+        weights.append(times[:, there].sum(axis=1) / len(there))
+        found.append(_resampled(run, times[:, columns]))
+    return {
+        name: _between(
+            float(np.mean([run.metrics[name] for run in runs])),
+            _weighted_mean(np.array([measures[name] for measures in found]), np.array(weights)),
+            confidence,
+        )
+        for name in found[0]
+    }
+
+
+def _resampled(run: Any, times: Array) -> dict[str, Array]:
+    """Return each measure of resamples, in which clips occur so many times: shape (R,)."""
+    blocks = run.kind.blocks(run.truth, run.probability, run.threshold)
+    total = {
+        name: (times @ block.reshape(len(block), -1)).reshape(len(times), *block.shape[1:])
+        for name, block in blocks.items()
+    }
+    # A resample may have nothing of a fold; that fold has no weight then.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        measures: dict[str, Array] = run.kind.from_sums(total)
+    return measures
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    """Return means over runs, of arrays of shape (n_runs, R)."""
+    counted = np.where(weights > 0, values, 0.0)
+    return np.asarray((counted * weights).sum(axis=0) / weights.sum(axis=0))
+
+
 def _interval(
     measure: Callable[[Array], float],
     members: Sequence[Array],
@@ -145,14 +221,22 @@ def _interval(
     confidence: float,
     random_state: int | np.random.Generator,
 ) -> Interval:
+    _check(n_resamples, confidence)
+    value = measure(np.sort(np.concatenate(members)))
+    draws = _resamples(members, n_resamples, np.random.default_rng(random_state))
+    found = np.array([measure(rows) for rows in draws])
+    return _between(value, found, confidence)
+
+
+def _check(n_resamples: int, confidence: float) -> None:
     if n_resamples < 1 or not 0 < confidence < 1:
         raise InputError(
             "n_resamples is at least 1 and confidence lies between 0 and 1; "
             f"got {n_resamples!r} and {confidence!r}."
         )
-    value = measure(np.sort(np.concatenate(members)))
-    draws = _resamples(members, n_resamples, np.random.default_rng(random_state))
-    found = np.array([measure(rows) for rows in draws])
+
+
+def _between(value: float, found: Array, confidence: float) -> Interval:
     found = found[~np.isnan(found)]
     tail = (1 - confidence) / 2
     ends = (tail, 1 - tail)

@@ -7,6 +7,7 @@ same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,8 +135,20 @@ def calibration_bins(truth: Array, probability: Array, n_bins: int = N_BINS) -> 
         Bin i of n_bins holds confidences in (i / n_bins, (i + 1) / n_bins]; the
         first one holds 0 as well.
     """
-    confidence = probability.max(axis=1)
     right = probability.argmax(axis=1) == truth
+    return bins_of(probability.max(axis=1), right, n_bins)
+
+
+def bins_of(confidence: Array, right: Array, n_bins: int = N_BINS) -> list[Bin]:
+    """Put what was said with some confidence into bins, as `calibration_bins` does.
+
+    Parameters
+    ----------
+    confidence : ndarray of shape (n,)
+        In [0, 1].
+    right : ndarray of shape (n,), bool
+    n_bins : int
+    """
     edges = np.linspace(0, 1, n_bins + 1)
     where = np.digitize(confidence, edges[1:-1], right=True)
     bins = []
@@ -160,6 +173,11 @@ def expected_calibration_error(truth: Array, probability: Array, n_bins: int = N
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
-    filled = [item for item in calibration_bins(truth, probability, n_bins) if item.n_clips]
+    return gap(calibration_bins(truth, probability, n_bins))
+
+
+def gap(bins: Sequence[Bin]) -> float:
+    """Return the mean distance of confidence from accuracy, weighted by the bins' clips."""
+    filled = [item for item in bins if item.n_clips]
     total = sum(item.n_clips * abs(item.accuracy - item.confidence) for item in filled)
-    return float(total / len(truth))
+    return float(total / sum(item.n_clips for item in filled)) if filled else float("nan")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merclip._optional import import_matplotlib
-from merclip.evaluation.metrics import NAMES, Bin
+from merclip.evaluation.metrics import Bin
 
 if TYPE_CHECKING:
-    from merclip.evaluation.report import Condition
+    from merclip.evaluation.condition import Condition
 
 _DOTS_PER_INCH = 150
 _COLOUR, _GAP, _GREY = "#5e4b9c", "#e8a33d", "#6b6b6b"
@@ -105,9 +105,10 @@ def _name_axes(axes: Any, labels: Sequence[Any]) -> None:
 
 
 def _headline(condition: Condition) -> str:
-    mean = condition.mean
-    names = ("accuracy", "balanced_accuracy")
-    return ", ".join(f"{NAMES[name].split(' (')[0]} {mean[name]:.2f}" for name in names)
+    names, mean = condition.kind.measures, condition.mean
+    return ", ".join(
+        f"{names[name].split(' (')[0]} {mean[name]:.2f}" for name in condition.kind.headline
+    )
 
 
 def _canvas(path_or_ax: Any, size: tuple[float, float]) -> tuple[Any, Any]:

@@ -51,7 +51,39 @@ def fingerprint(network: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def data_facts(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the name of a file, without its folder, and its SHA-256."""
-    content = Path(path).read_bytes()
-    return {"file": Path(path).name, "sha256": hashlib.sha256(content).hexdigest()}
+def data_facts(data: Any) -> dict[str, Any]:
+    """Return what tells a file or a data set from others.
+
+    Parameters
+    ----------
+    data : path or Dataset
+
+    Returns
+    -------
+    dict
+        Of a file its name, without its folder, and its SHA-256. Of a data set its
+        rows, clips and what was left out while loading; and these facts of the file
+        that it was loaded from, or the name of the data set, and a SHA-256 over the
+        ids and labels of its clips.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        content = Path(data).read_bytes()
+        return {"file": Path(data).name, "sha256": hashlib.sha256(content).hexdigest()}
+    report = data.report
+    if Path(report.folder).is_file():
+        source = data_facts(report.folder)
+    else:
+        source = {"name": data.name, "sha256": _digest(data.clips, data.y)}
+    return {
+        **source,
+        "rows": report.n_rows,
+        "clips": len(data),
+        **{kind: report.count(kind) for kind in ("missing", "undecodable", "excluded")},
+    }
+
+
+def _digest(clips: Any, y: Any) -> str:
+    digest = hashlib.sha256()
+    for clip, label in zip(clips, y.tolist(), strict=True):
+        digest.update(f"{clip.id}\t{label}\n".encode())
+    return digest.hexdigest()

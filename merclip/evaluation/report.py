@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from merclip.errors import InputError
-from merclip.evaluation import metrics
-from merclip.evaluation.metrics import Bin, ClassScores
+from merclip.evaluation.condition import Condition, Run
+from merclip.evaluation.kinds import Kind
+from merclip.evaluation.metrics import Bin
 
 Array = np.ndarray[Any, Any]
 
@@ -23,90 +23,6 @@ class Skipped(NamedTuple):
 
     id: str
     reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """Predictions for one test part.
-
-    Parameters
-    ----------
-    ids : tuple of str, of length n
-    truth : ndarray of shape (n,), int
-        Positions in the report's labels.
-    probability : ndarray of shape (n, k)
-        Columns follow the report's labels.
-    seed : int or None
-        Of the draw; None where nothing was drawn.
-    """
-
-    ids: tuple[str, ...]
-    truth: Array
-    probability: Array
-    seed: int | None = None
-
-    @cached_property
-    def metrics(self) -> dict[str, float]:
-        """Every measure of `merclip.evaluation.metrics.scores`."""
-        return metrics.scores(self.truth, self.probability)
-
-    @cached_property
-    def per_class(self) -> list[ClassScores]:
-        """Scores of each label."""
-        return metrics.class_scores(self.truth, self.probability)
-
-
-@dataclass(frozen=True, eq=False)
-class Condition:
-    """One way of using the model, measured once or with several seeds.
-
-    Parameters
-    ----------
-    name : str
-        Such as "zero-shot" or "16-shot".
-    runs : tuple of Run
-        One for each seed.
-    shots : int
-        Examples for each class that were learned from.
-    """
-
-    name: str
-    runs: tuple[Run, ...]
-    shots: int = 0
-
-    @property
-    def mean(self) -> dict[str, float]:
-        """Mean of each measure over seeds."""
-        return {name: float(np.mean(values)) for name, values in self._values().items()}
-
-    @property
-    def std(self) -> dict[str, float | None]:
-        """Standard deviation over seeds, with n - 1 below; None for one run alone."""
-        if len(self.runs) < 2:
-            return dict.fromkeys(metrics.NAMES)
-        return {name: float(np.std(values, ddof=1)) for name, values in self._values().items()}
-
-    @property
-    def per_class(self) -> list[ClassScores]:
-        """Scores of each label, mean over seeds; so its number of clips need not be whole."""
-        means = np.mean([run.per_class for run in self.runs], axis=0)
-        return [ClassScores(*row) for row in means.tolist()]
-
-    @property
-    def confusion(self) -> Array:
-        """Counts of shape (k, k), summed over seeds: rows are the truth."""
-        counts = [metrics.confusion(run.truth, run.probability) for run in self.runs]
-        return np.asarray(np.sum(counts, axis=0))
-
-    @property
-    def calibration(self) -> list[Bin]:
-        """Bins of confidence, over the predictions of all seeds."""
-        truth = np.concatenate([run.truth for run in self.runs])
-        probability = np.concatenate([run.probability for run in self.runs])
-        return metrics.calibration_bins(truth, probability)
-
-    def _values(self) -> dict[str, list[float]]:
-        return {name: [run.metrics[name] for run in self.runs] for name in metrics.NAMES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +49,12 @@ class Report:
     model : mapping
         Name, pretrained, revision, fingerprint of all weights, temperature.
     data : mapping or None
-        Name and SHA-256 of the file that clips came from.
+        Name and SHA-256 of the file that clips came from; or the name of the data
+        set, its rows and clips, and a SHA-256 of their ids and labels.
     versions : mapping
         Of merclip, python and torch.
+    resampling : mapping or None
+        How intervals were made.
 
     Examples
     --------
@@ -153,8 +72,9 @@ class Report:
     skipped: tuple[Skipped, ...] = ()
     prompt: tuple[str, ...] = ("{}",)
     model: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, str] | None = None
+    data: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    resampling: Mapping[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Condition:
         """Return the condition of a name, such as "16-shot"."""
@@ -164,18 +84,23 @@ class Report:
         return found[name]
 
     @property
+    def kind(self) -> Kind:
+        """What is measured: one of n, several labels at once, or sentiment."""
+        return self.conditions[-1].kind
+
+    @property
     def metrics(self) -> dict[str, float]:
-        """Each measure, mean over seeds."""
+        """Each measure, mean over seeds and folds."""
         return self.conditions[-1].mean
 
     @property
-    def per_class(self) -> dict[Any, ClassScores]:
+    def per_class(self) -> dict[Any, Any]:
         """Precision, recall, F1 and number of clips of each label."""
         return dict(zip(self.labels, self.conditions[-1].per_class, strict=True))
 
     @property
     def confusion(self) -> Array:
-        """Counts of shape (k, k) in the order of `labels`: rows are the truth."""
+        """Counts in the order of `labels`, as of `Condition.confusion`."""
         return self.conditions[-1].confusion
 
     @property
@@ -185,14 +110,81 @@ class Report:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds of the draws; empty where nothing was drawn."""
-        return [run.seed for run in self.conditions[-1].runs if run.seed is not None]
+        """Seeds of draws and training; empty where nothing was drawn or trained."""
+        found = [run.seed for run in self.conditions[-1].runs if run.seed is not None]
+        return list(dict.fromkeys(found))
+
+    def with_conditions(self, conditions: Iterable[Condition]) -> Report:
+        """Return a report with more conditions, put before the others.
+
+        What stands last stays last: it is what `metrics` and the pictures show.
+
+        Raises
+        ------
+        InputError
+            A name occurs twice, or other labels or kinds are measured.
+        """
+        every = (*conditions, *self.conditions)
+        names = [condition.name for condition in every]
+        if len(set(names)) < len(names):
+            raise InputError(f"Each condition needs a name of its own, got {names}.")
+        for condition in every:
+            columns = {run.probability.shape[1] for run in condition.runs}
+            if condition.kind != self.kind or columns != {len(self.labels)}:
+                raise InputError(
+                    f"The condition {condition.name!r} measures something else: the report is "
+                    f"{self.kind.name}, with {len(self.labels)} labels."
+                )
+        return replace(self, conditions=every)
+
+    def with_intervals(
+        self, *, n_resamples: int = 1000, confidence: float = 0.95, random_state: int = 0
+    ) -> Report:
+        """Return a report with a bootstrap interval of each measure.
+
+        Whole groups (speakers, dialogues) are drawn where they are known, else
+        clips; see `merclip.evaluation.intervals.run_intervals`.
+
+        Parameters
+        ----------
+        n_resamples : int
+            Each takes every measure once more, some milliseconds for each run.
+        confidence : float
+            In (0, 1).
+        random_state : int
+
+        Raises
+        ------
+        InputError
+            There are fewer than two groups or clips, or a setting is out of range.
+        """
+        from merclip.evaluation.intervals import run_intervals
+
+        def measured(condition: Condition) -> Condition:
+            found = run_intervals(
+                condition.runs,
+                n_resamples=n_resamples,
+                confidence=confidence,
+                random_state=random_state,
+            )
+            return replace(condition, intervals=found)
+
+        grouped = all(run.groups is not None for c in self.conditions for run in c.runs)
+        how = {
+            "resampled": "groups" if grouped else "clips",
+            "n_resamples": n_resamples,
+            "confidence": confidence,
+            "random_state": random_state,
+        }
+        conditions = tuple(map(measured, self.conditions))
+        return replace(self, conditions=conditions, resampling=how)
 
     def to_dict(self) -> dict[str, Any]:
         """Return built-in types alone, ready for `json.dumps`, without single predictions."""
         return {
             "protocol": self.protocol,
-            "labels": [{"name": n, "descriptions": list(t)} for n, t in self.labels.items()],
+            "kind": self.kind.name,
+            "labels": _label_dicts(self.labels),
             "prompt": list(self.prompt),
             "n_clips": self.n_clips,
             "skipped": [item._asdict() for item in self.skipped],
@@ -202,6 +194,7 @@ class Report:
             "model": dict(self.model),
             "data": None if self.data is None else dict(self.data),
             "versions": dict(self.versions),
+            "resampling": None if self.resampling is None else dict(self.resampling),
         }
 
     def to_json(self) -> str:
@@ -214,10 +207,18 @@ class Report:
 
         return markdown(self)
 
+    def to_csv(self) -> str:
+        """Return one line for each condition and measure, with mean, deviation and interval."""
+        from merclip.evaluation.tables import comma_separated
+
+        return comma_separated(self)
+
     def plot_confusion(
         self, path_or_ax: str | os.PathLike[str] | Any = None, *, condition: str | None = None
     ) -> Any:
         """Draw which label is taken for which: colours are shares of a row, below them counts.
+
+        Several labels at once have no such picture: see `per_class`.
 
         Parameters
         ----------
@@ -234,15 +235,25 @@ class Report:
         ------
         MissingExtraError
             matplotlib is not installed.
+        InputError
+            The report is of several labels at once.
         """
         from merclip.evaluation.pictures import draw_confusion
 
+        if self.confusion.ndim != 2:
+            raise InputError(
+                "Several labels at once are not taken for one another; per_class says how well "
+                "each is told from its absence."
+            )
         return draw_confusion(list(self.labels), self._chosen(condition), path_or_ax)
 
     def plot_calibration(
         self, path_or_ax: str | os.PathLike[str] | Any = None, *, condition: str | None = None
     ) -> Any:
         """Draw accuracy against confidence; on the diagonal scores mean what they say.
+
+        Of several labels at once, confidence is the probability of each label, and
+        accuracy how often it is true.
 
         Parameters, result and errors are those of `plot_confusion`.
         """
@@ -252,7 +263,7 @@ class Report:
 
     def __repr__(self) -> str:
         last = self.conditions[-1]
-        shown = ", ".join(f"{name}={value:.3f}" for name, value in list(last.mean.items())[:2])
+        shown = ", ".join(f"{name}={last.mean[name]:.3f}" for name in self.kind.headline)
         return f"Report({last.name!r}, n_clips={self.n_clips}, {shown})"
 
     def _chosen(self, name: str | None) -> Condition:
@@ -261,21 +272,50 @@ class Report:
     def _condition_dict(self, condition: Condition) -> dict[str, Any]:
         mean, std = condition.mean, condition.std
         classes = zip(self.labels, condition.per_class, strict=True)
+        own = condition.labels
         return {
             "name": condition.name,
             "shots": condition.shots,
-            "metrics": {name: {"mean": mean[name], "std": std[name]} for name in mean},
+            "labels": None if own is None else _label_dicts(own),
+            "metrics": {
+                name: {"mean": _plain(mean[name]), "std": _plain(std[name])} for name in mean
+            },
+            "intervals": _interval_dicts(condition),
             "per_class": [{"name": name, **scores._asdict()} for name, scores in classes],
             "confusion": condition.confusion.tolist(),
             "calibration": [_bin_dict(item) for item in condition.calibration],
-            "runs": [
-                {"seed": run.seed, "n_clips": len(run.ids), "metrics": run.metrics}
-                for run in condition.runs
-            ],
+            "runs": [_run_dict(run) for run in condition.runs],
         }
 
 
+def _run_dict(run: Run) -> dict[str, Any]:
+    return {
+        "seed": run.seed,
+        "fold": run.fold,
+        "n_clips": len(run.ids),
+        "learned": run.learned,
+        "held_out": run.held_out,
+        "metrics": {name: _plain(value) for name, value in run.metrics.items()},
+    }
+
+
+def _label_dicts(labels: Mapping[Any, list[str]]) -> list[dict[str, Any]]:
+    return [{"name": name, "descriptions": list(texts)} for name, texts in labels.items()]
+
+
+def _interval_dicts(condition: Condition) -> dict[str, Any] | None:
+    if condition.intervals is None:
+        return None
+    return {
+        name: {"lower": _plain(found.lower), "upper": _plain(found.upper)}
+        for name, found in condition.intervals.items()
+    }
+
+
 def _bin_dict(item: Bin) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in item._asdict().items()}
+
+
+def _plain(value: float | None) -> float | None:
     # JSON knows no NaN.
-    values = item._asdict()
-    return values if item.n_clips else {**values, "confidence": None, "accuracy": None}
+    return None if value is None or value != value else value

@@ -60,6 +60,33 @@ def draw(
     return chosen, test
 
 
+def draw_apart(truth: Array, shots: int, seed: int, names: Sequence[Any]) -> Array:
+    """Draw some examples of each class where the test part lies elsewhere.
+
+    Parameters
+    ----------
+    truth, shots, seed, names
+        As for `draw`.
+
+    Returns
+    -------
+    ndarray of int
+        Positions, in the order of drawing.
+
+    Raises
+    ------
+    InputError
+        A class has too few clips.
+    """
+    counts = Counter(truth.tolist())
+    short = [label for label, count in counts.items() if count < shots]
+    if short or len(counts) < 2:
+        which = f"{names[short[0]]!r} has {counts[short[0]]}" if short else "there is one class"
+        raise InputError(f"{shots} examples a class are drawn from the training part: {which}.")
+    order = np.random.default_rng(seed).permutation(len(truth))
+    return first_of_each(order, truth, shots)
+
+
 def first_of_each(positions: Array, truth: Array, shots: int) -> Array:
     """Return the first examples of each class, in the order of `positions`."""
     taken: Counter[int] = Counter()

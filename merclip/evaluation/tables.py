@@ -1,15 +1,16 @@
-"""A report in Markdown, in columns that line up in a terminal too."""
+"""A report in Markdown, in columns that line up in a terminal too, and as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from merclip.evaluation.metrics import NAMES
-
 if TYPE_CHECKING:
-    from merclip.evaluation.report import Condition, Report
+    from merclip.evaluation.condition import Condition
+    from merclip.evaluation.report import Report
 
 _WIDEST_LABEL, _MOST_SKIPPED = 32, 20
 
@@ -25,14 +26,27 @@ def markdown(report: Report) -> str:
             f"## Each label ({last.name})",
             _classes(report, last),
             f"## Confusions ({last.name})",
-            "Rows are the truth, columns what was predicted"
-            + (", summed over seeds." if len(last.runs) > 1 else "."),
-            _confusion(report, last),
+            *_confusion(report, last),
             *_skipped(report),
             "## What this rests on",
             _facts(report),
         ]
     )
+
+
+def comma_separated(report: Report) -> str:
+    """Return one line for each condition and measure."""
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(["condition", "measure", "mean", "std", "lower", "upper", "n_runs"])
+    for condition in report.conditions:
+        mean, std = condition.mean, condition.std
+        for name in mean:
+            ends = (condition.intervals or {}).get(name)
+            lower, upper = (None, None) if ends is None else (ends.lower, ends.upper)
+            values = [_exact(value) for value in (mean[name], std[name], lower, upper)]
+            rows.writerow([condition.name, name, *values, len(condition.runs)])
+    return file.getvalue()
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -52,11 +66,30 @@ def _summary(report: Report) -> str:
     if report.skipped:
         parts.append(f"{len(report.skipped)} more could not be read")
     if report.seeds:
-        parts.append(f"{_test_size(report)} clips in each test part, the same for each condition")
+        same = len({_tested(condition) for condition in report.conditions}) == 1
+        parts.append(
+            f"{_test_size(report)} clips in each test part"
+            + (", the same for each condition" if same else "")
+        )
         parts.append(f"seeds {', '.join(map(str, report.seeds))}")
-    if len(report.seeds) > 1:
-        parts.append("mean ± standard deviation over seeds")
+    spread = _spread(report)
+    if spread:
+        parts.append(f"mean ± standard deviation over {spread}")
+    if report.resampling is not None:
+        share = report.resampling["confidence"]
+        parts.append(f"[{share:.0%} interval over {report.resampling['resampled']}]")
     return "; ".join(parts) + "."
+
+
+def _tested(condition: Condition) -> frozenset[tuple[str, ...]]:
+    return frozenset(run.ids for run in condition.runs)
+
+
+def _spread(report: Report) -> str:
+    """Return what the runs of the last condition differ in."""
+    runs = report.conditions[-1].runs
+    kinds = {"seeds": {run.seed for run in runs}, "folds": {run.fold for run in runs}}
+    return " and ".join(name for name, found in kinds.items() if len(found) > 1)
 
 
 def _test_size(report: Report) -> str:
@@ -66,32 +99,63 @@ def _test_size(report: Report) -> str:
 
 
 def _measures(conditions: Sequence[Condition]) -> str:
+    shown = {name: text for condition in conditions for name, text in condition.measures.items()}
     head = ["measure", *(condition.name for condition in conditions)]
-    rows = [
-        [shown, *(_value(condition, name) for condition in conditions)]
-        for name, shown in NAMES.items()
-    ]
-    return table([head, *rows])
+    columns = [_column(condition, shown) for condition in conditions]
+    rows = zip(shown.values(), *columns, strict=True)
+    return table([head, *map(list, rows)])
 
 
-def _value(condition: Condition, name: str) -> str:
-    spread = condition.std[name]
-    return f"{condition.mean[name]:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+def _column(condition: Condition, names: Mapping[str, str]) -> list[str]:
+    mean, std, intervals = condition.mean, condition.std, condition.intervals or {}
+    column = []
+    for name in names:
+        if name not in mean:
+            column.append("")
+            continue
+        spread, ends = std[name], intervals.get(name)
+        text = _number(mean[name])
+        text += "" if spread is None else f" ± {_number(spread)}"
+        text += "" if ends is None else f" [{_number(ends.lower)}, {_number(ends.upper)}]"
+        column.append(text)
+    return column
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value == value else "-"
+
+
+def _exact(value: float | None) -> str:
+    return "" if value is None or value != value else repr(float(value))
 
 
 def _classes(report: Report, condition: Condition) -> str:
+    columns = condition.kind.columns
     rows = [
-        [_short(name), *(f"{value:.3f}" for value in scores[:3]), f"{scores.support:.4g}"]
+        [_short(name), *(_of_class(scores, column) for column in columns)]
         for name, scores in zip(report.labels, condition.per_class, strict=True)
     ]
-    return table([["label", "precision", "recall", "F1", "clips"], *rows])
+    return table([["label", *columns.values()], *rows])
 
 
-def _confusion(report: Report, condition: Condition) -> str:
+def _of_class(scores: Any, column: str) -> str:
+    value = getattr(scores, column)
+    return f"{value:.4g}" if column == "support" else f"{value:.3f}"
+
+
+def _confusion(report: Report, condition: Condition) -> list[str]:
     names = [_short(name) for name in report.labels]
-    counts = condition.confusion.tolist()
-    rows = [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
-    return table([["truth", *names], *rows])
+    counts = condition.confusion
+    summed = f", summed over {_spread(report)}." if _spread(report) else "."
+    if counts.ndim == 3:
+        head = ["label", "found", "missed", "false alarms", "rightly absent"]
+        cells = [[each[1, 1], each[1, 0], each[0, 1], each[0, 0]] for each in counts]
+        said = "Clips that have each label, and clips that have it not"
+    else:
+        head, cells = ["truth", *names], counts.tolist()
+        said = "Rows are the truth, columns what was predicted"
+    rows = [[name, *map(str, row)] for name, row in zip(names, cells, strict=True)]
+    return [said + summed, table([head, *rows])]
 
 
 def _skipped(report: Report) -> list[str]:
@@ -105,12 +169,26 @@ def _skipped(report: Report) -> list[str]:
 def _facts(report: Report) -> str:
     lines = [f"{name}: {value}" for name, value in _model(report) if value is not None]
     if report.data is not None:
-        lines.append(f"data: {report.data['file']}, SHA-256 {report.data['sha256']}")
+        lines += _data(report.data, "data")
     if report.prompt != ("{}",):
         lines.append("prompt: " + ", ".join(map(repr, report.prompt)))
     lines += [f"{_short(name)}: {' / '.join(texts)}" for name, texts in _described(report)]
     lines += [f"{name} {version}" for name, version in report.versions.items()]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _data(facts: Mapping[str, Any], what: str) -> list[str]:
+    """Return a line on the data, or one on each part of it."""
+    if all(isinstance(part, Mapping) for part in facts.values()):
+        return [line for name, part in facts.items() for line in _data(part, f"{name} {what}")]
+    name, digest = facts.get("file", facts.get("name")), facts["sha256"]
+    counted = ""
+    if "rows" in facts:
+        left = ", ".join(
+            f"{facts[kind]:,} {kind}" for kind in ("missing", "undecodable", "excluded")
+        )
+        counted = f", {facts['rows']:,} rows, {facts['clips']:,} clips ({left})"
+    return [f"{what}: {name}{counted}, SHA-256 {digest}"]
 
 
 def _model(report: Report) -> list[tuple[str, Any]]:
@@ -119,8 +197,19 @@ def _model(report: Report) -> list[tuple[str, Any]]:
 
 
 def _described(report: Report) -> list[tuple[Any, list[str]]]:
-    """Return the labels whose text is not their name."""
-    return [(name, texts) for name, texts in report.labels.items() if list(texts) != [name]]
+    """Return the labels whose text is not their name, also those of single conditions."""
+    own = [condition for condition in report.conditions if condition.labels is not None]
+    if not own:
+        return _other_than_names(report.labels)
+    return [
+        (f"{condition.name}, {name}", texts)
+        for condition in own
+        for name, texts in _other_than_names(condition.labels or {})
+    ]
+
+
+def _other_than_names(labels: Mapping[Any, list[str]]) -> list[tuple[Any, list[str]]]:
+    return [(name, texts) for name, texts in labels.items() if list(texts) != [name]]
 
 
 def _short(name: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,8 @@ def _read_promised(source: Source, track: Track, order: list[int], span: _Span) 
     if len(positions) == 0:
         return None
     with source.container() as container:
-        reader = _Reader(container, track, order, source.name)
+        wanted = {order[position] for position in positions}
+        reader = _Reader(container, track, order, wanted, source.name)
         frames: list[ByteArray] = []
         for index, position in enumerate(positions):
             if index and position == positions[index - 1]:
@@ -111,17 +112,24 @@ class _Reader:
 
     Every frame that comes out must be the one that the packets promised, else
     `UnexpectedFrame` is raised: after a seek nothing but its time tells which
-    frame it is.
+    frame it is. Only frames that the decoder was allowed to drop may be missing.
     """
 
     def __init__(
-        self, container: InputContainer, track: Track, order: list[int], name: str
+        self,
+        container: InputContainer,
+        track: Track,
+        order: list[int],
+        wanted: Set[int],
+        name: str,
     ) -> None:
         self._container = container
         self._stream = _video_stream(container, track)
         self._track = track
         self._name = name
         self._order = order
+        self._wanted = wanted
+        self._may_drop = _may_drop(self._stream, track)
         self._position_of = {stamp: position for position, stamp in enumerate(order)}
         self._decoding_index = {stamp: i for i, stamp in enumerate(track.pts)}
         self._keys = sorted(
@@ -130,7 +138,7 @@ class _Reader:
             if is_key and stamp is not None
         )
         self._position = -1
-        self._frames = decoded(packets_of(container, self._stream), track, name)
+        self._frames = self._decoded(packets_of(container, self._stream))
 
     def frame_at(self, position: int) -> Any:
         """Return the frame at a position beyond the present one."""
@@ -141,16 +149,18 @@ class _Reader:
 
     def _advance(self, position: int) -> Any:
         for frame in self._frames:
-            self._position += 1
-            if frame.pts != self._order[self._position]:
+            found = self._position_of.get(frame.pts, -1)
+            last = position if self._may_drop else self._position + 1
+            if not self._position < found <= last:
                 raise UnexpectedFrame
-            if self._position == position:
+            self._position = found
+            if found == position:
                 return frame
         raise UnexpectedFrame
 
     def _frame_after_seek(self, key: int, position: int) -> Any:
         packets = self._packets_from(self._order[key])
-        self._frames = decoded(packets, self._track, self._name)
+        self._frames = self._decoded(packets)
         for frame in self._frames:
             found = self._position_of.get(frame.pts, -1)
             # What is shown before the key frame may be broken (an open GOP).
@@ -161,6 +171,18 @@ class _Reader:
             self._position = key
             return frame if key == position else self._advance(position)
         raise UnexpectedFrame
+
+    def _decoded(self, packets: Iterator[Any]) -> Any:
+        if self._may_drop:
+            packets = self._without_unneeded(packets)
+        return decoded(packets, self._track, self._name)
+
+    def _without_unneeded(self, packets: Iterator[Any]) -> Iterator[Any]:
+        """Let the decoder drop frames to which no other refers, unless they are wanted."""
+        for packet in packets:
+            needed = packet.is_keyframe or packet.pts in self._wanted
+            self._stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
+            yield packet
 
     def _packets_from(self, stamp: int) -> Iterator[Any]:
         """Seek, and return the packets from the one with this time on."""
@@ -192,6 +214,13 @@ def _video_stream(container: InputContainer, track: Track) -> Any:
     # The size in the header was looked at; a later one must not be allocated.
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
+
+
+def _may_drop(stream: Any, track: Track) -> bool:
+    # H.264 marks strictly which frames are referred to; HEVC by layers only. A file
+    # whose times go up in decoding order may tell that order in place of the times.
+    stamps = [stamp for stamp in track.pts if stamp is not None]
+    return stream.codec_context.name == "h264" and stamps != sorted(stamps)
 
 
 def _chain(packet: Any, packets: Iterator[Any]) -> Iterator[Any]:

@@ -17,11 +17,16 @@ from merclip.network.residual import build_residual, is_residual
 
 @dataclass(frozen=True)
 class Towers:
-    """CLIP's image tower, its text tower and its learned logit scale (a factor)."""
+    """CLIP's image tower, its text tower and its learned logit scale (a factor).
+
+    `audio` is an image tower made for spectrograms; None where the audio encoder
+    starts from the image tower, as in the paper.
+    """
 
     visual: nn.Module
     text: nn.Module
     logit_scale: float
+    audio: nn.Module | None = None
 
 
 def architecture(backbone: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +50,10 @@ def architecture(backbone: str | os.PathLike[str] | Mapping[str, Any]) -> dict[s
     if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
         raise InputError("An architecture has the keys embed_dim, vision_cfg and text_cfg.")
     _check_text_tower(config["text_cfg"])
-    allowed = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale")
+    if not is_residual(config.get("audio_cfg", {"tower": "residual"})):
+        raise InputError("An audio tower of its own is residual: audio_cfg={'tower': 'residual'}.")
+    towers = ("vision_cfg", "audio_cfg", "text_cfg")
+    allowed = ("embed_dim", *towers, "quick_gelu", "init_logit_scale")
     return {key: config[key] for key in allowed if key in config}
 
 
@@ -69,15 +77,19 @@ def build_towers(
     from open_clip.model import CustomTextCLIP
 
     own = is_residual(config["vision_cfg"])
+    for_clip = {key: value for key, value in config.items() if key != "audio_cfg"}
     try:
-        clip = CustomTextCLIP(**_without_downloads(_stand_in(config) if own else config))
+        clip = CustomTextCLIP(**_without_downloads(_stand_in(for_clip) if own else for_clip))
     except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
         raise InputError(f"open_clip cannot build this architecture: {error}") from error
     if own:
         clip.visual = build_residual(config["embed_dim"], config["vision_cfg"])
     if weights is not None:
         _load(clip, Path(weights))
-    return Towers(clip.visual, clip.text, float(clip.logit_scale.detach().exp()))
+    audio = None
+    if "audio_cfg" in config:
+        audio = build_residual(config["embed_dim"], config["audio_cfg"])
+    return Towers(clip.visual, clip.text, float(clip.logit_scale.detach().exp()), audio)
 
 
 def _find_architecture(backbone: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from merclip.preprocess.text import tokenize
 
 FORMAT_VERSION = 2
 """2 added tables of 8 bits with a scale for each row."""
+TOKEN_TABLES = ("token_embedding.weight", "token_embedding.table.weight")
 ROW_SCALES = ".row_scales"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 REFERENCE_TOLERANCE = 1e-2
@@ -91,7 +92,7 @@ def save_checkpoint(
         _round(checkpoint.network, dtype)
     tensors: dict[str, Tensor] = {}
     for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items():
-        if eight_bit_table and name.endswith("token_embedding.weight"):
+        if eight_bit_table and name.endswith(TOKEN_TABLES):
             tensors |= _as_eight_bits(name, tensor)
         else:
             kept = tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None)
@@ -165,7 +166,8 @@ def reference_logits(network: MERCLIP, preprocess: PreprocessConfig) -> list[flo
     """Return the network's logits for a fixed input that needs no file."""
     size = network.config.image_size
     ramp = torch.arange(2 * 3 * size * size) * 7 % 256
-    wave = torch.sin(torch.arange(size * size) * 0.05).view(1, size, size)
+    height, width = network.config.audio_size
+    wave = torch.sin(torch.arange(height * width) * 0.05).view(1, height, width)
     sample = Sample(
         tokens=tokenize("I can't believe you did that!", network.config.context_length).ids,
         frames=ramp.to(torch.uint8).view(2, 3, size, size),

@@ -44,7 +44,9 @@ class NetworkConfig:
     ----------
     backbone : dict
         CLIP's architecture as in an open_clip JSON file: ``embed_dim``,
-        ``vision_cfg``, ``text_cfg`` and optionally ``quick_gelu``.
+        ``vision_cfg``, ``text_cfg`` and optionally ``quick_gelu``. Ours beside it:
+        a residual tower in the place of CLIP's (``"tower": "residual"``), and an
+        ``audio_cfg`` for an audio tower that is not a copy of the image tower.
     fusion : str
         Modalities in the order in which they are fused, a sequence of distinct
         letters of "L" (language), "V" (vision) and "A" (audio).
@@ -64,6 +66,10 @@ class NetworkConfig:
     share_token_table : bool
         The language encoder uses the label encoder's frozen token table, which
         halves the size of a small model.
+    token_rank : int
+        With a shared table: rank of what the language encoder adds to it, so that
+        a word may mean more to it than to labels. 0 adds nothing. Ours, as in
+        LoRA (Hu et al., arXiv 2106.09685).
     max_frames, max_segments : int
         Length of the temporal embeddings.
     decoder : DecoderConfig
@@ -81,6 +87,7 @@ class NetworkConfig:
     share_contexts: bool = False
     all_query_tokens: bool = False
     share_token_table: bool = False
+    token_rank: int = 0
     max_frames: int = 12
     max_segments: int = 12
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -108,6 +115,13 @@ class NetworkConfig:
         """Height and width of the image tower's input."""
         size = self.backbone["vision_cfg"].get("image_size", 224)
         return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def audio_size(self) -> tuple[int, int]:
+        """Height and width of the audio tower's input."""
+        vision = self.backbone["vision_cfg"]
+        size = self.backbone.get("audio_cfg", vision).get("image_size", 224)
+        return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
     @property
     def context_length(self) -> int:

@@ -28,6 +28,25 @@ class ContextPrompt(nn.Module):
         return len(self.vectors)
 
 
+class AdaptedTable(nn.Module):
+    """A frozen token table, and a learned change of low rank.
+
+    Starts without any change, and tokens that never occur in training keep none.
+    """
+
+    def __init__(self, table: nn.Embedding, rank: int) -> None:
+        super().__init__()
+        self.table = table
+        self.rows = nn.Embedding(table.num_embeddings, rank)
+        self.mix = nn.Linear(rank, table.embedding_dim, bias=False)
+        nn.init.zeros_(self.rows.weight)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return vectors of shape (..., width)."""
+        vectors: Tensor = self.table(ids) + self.mix(self.rows(ids))
+        return vectors
+
+
 class TextEncoder(nn.Module):
     """CLIP's text tower, read at every token.
 

@@ -16,7 +16,13 @@ from merclip.errors import InputError, LabelError
 from merclip.network.backbone import Towers
 from merclip.network.config import NetworkConfig
 from merclip.network.decoder import CrossModalDecoder
-from merclip.network.encoders import ContextPrompt, ImageEncoder, TextEncoder, last_positions
+from merclip.network.encoders import (
+    AdaptedTable,
+    ContextPrompt,
+    ImageEncoder,
+    TextEncoder,
+    last_positions,
+)
 from merclip.preprocess.config import VisionConfig
 from merclip.preprocess.features import FeatureBatch
 from merclip.preprocess.sample import Sample
@@ -220,12 +226,20 @@ class MERCLIP(nn.Module):
         joined = torch.cat(parts).to(self.device)
         dtype = next(self.encoders[letter].parameters()).dtype
         if letter == "V":
-            pictures = normalize_frames(joined, vision, dtype)
+            embeddings = self._encode_frames(normalize_frames(joined, vision, dtype), vision)
         else:
-            pictures = joined.to(dtype)[:, None].expand(-1, 3, -1, -1)
-        embeddings = self.encoders[letter](pictures).float()
+            alike = joined.ndim == 3
+            pictures = joined[:, None].expand(-1, 3, -1, -1) if alike else joined
+            embeddings = self.encoders[letter](pictures.to(dtype))
+        embeddings = embeddings.float()
         ends = list(accumulate(len(part) for part in parts))
         return list(embeddings.tensor_split(ends[:-1]))
+
+    def _encode_frames(self, frames: Tensor, vision: VisionConfig) -> Tensor:
+        embeddings: Tensor = self.encoders["V"](frames)
+        if vision.mirror:
+            embeddings = (embeddings + self.encoders["V"](frames.flip(-1))) / 2
+        return embeddings
 
     def _decode(self, batch: FeatureBatch, globals_: dict[str, Tensor]) -> Tensor:
         assert self.decoder is not None
@@ -257,17 +271,21 @@ def _build_encoders(config: NetworkConfig, towers: Towers) -> nn.ModuleDict:
     encoders = nn.ModuleDict()
     for letter in sorted(config.fusion):
         if letter == "L":
-            encoders[letter] = TextEncoder(_language_tower(config, towers.text))
+            encoders[letter] = TextEncoder(language_tower(config, towers.text))
         else:
-            encoders[letter] = ImageEncoder(copy.deepcopy(towers.visual))
+            tower = towers.audio if letter == "A" and towers.audio is not None else towers.visual
+            encoders[letter] = ImageEncoder(copy.deepcopy(tower))
     return encoders.requires_grad_(True)
 
 
-def _language_tower(config: NetworkConfig, text: nn.Module) -> nn.Module:
+def language_tower(config: NetworkConfig, text: nn.Module) -> nn.Module:
+    """Return a trainable copy of the text tower, whose token table may be shared."""
     if not config.share_token_table:
         return copy.deepcopy(text).requires_grad_(True)
-    table = text.token_embedding
+    table = cast(nn.Embedding, text.token_embedding)
     tower = copy.deepcopy(text, {id(table): table})
+    if config.token_rank:
+        tower.token_embedding = AdaptedTable(table, config.token_rank)
     tower.requires_grad_(True)
     table.requires_grad_(False)
     return tower

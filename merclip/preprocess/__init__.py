@@ -1,5 +1,6 @@
 """Frames, sound and text to tensors, and batches of what the encoders make of them."""
 
+from merclip.preprocess.cache import Encoded, FeatureCache, Place, Reader, weights_digest
 from merclip.preprocess.config import AudioConfig, PreprocessConfig, VisionConfig
 from merclip.preprocess.faces import FaceFinder
 from merclip.preprocess.features import (
@@ -15,12 +16,17 @@ __all__ = [
     "MODALITIES",
     "AudioConfig",
     "ClipFeatures",
+    "Encoded",
     "FaceFinder",
     "FeatureBatch",
+    "FeatureCache",
     "Features",
+    "Place",
     "PreprocessConfig",
     "Preprocessor",
+    "Reader",
     "Sample",
     "VisionConfig",
     "pad_features",
+    "weights_digest",
 ]

@@ -11,38 +11,53 @@ from torch.nn import functional
 
 from merclip.media import choose_blocks
 from merclip.preprocess.config import AudioConfig
+from merclip.preprocess.pitch import pitch_pictures
 from merclip.types import FloatArray
 
+PITCH_CONTRAST = 4.0
+"""Gives pictures of pitch about the range of standardised mel pictures."""
 SILENCE = 1e-4
 """Peak amplitude under which a segment counts as silent (ours: -80 dB)."""
 
 
 def sound_to_tensor(sound: FloatArray, image_size: int, config: AudioConfig) -> Tensor:
-    """Cut sound into segments and draw each as a square log-mel picture.
+    """Cut sound into segments and draw each as a log-mel picture.
 
     Parameters
     ----------
     sound : ndarray of shape (n,), float32
         Mono sound at ``config.rate``.
     image_size : int
+        Height and width of the pictures, unless ``config.size`` gives them.
     config : AudioConfig
 
     Returns
     -------
-    Tensor of shape (n_segments, image_size, image_size), float32
-        Rows are time, columns are mel bands. Silent segments are left out, so
-        there may be none.
+    Tensor of shape (n_segments, height, width), float32
+        Rows are time, columns are mel bands; with ``config.pitch`` of shape
+        (n_segments, 3, height, width). Silent segments are left out, so there
+        may be none.
     """
-    segments = cut_segments(torch.from_numpy(sound), config)
-    segments = segments[segments.abs().amax(dim=1) > SILENCE]
+    segments = loud_segments(cut_segments(torch.from_numpy(sound), config), config)
+    return draw_segments(segments, image_size, config)
+
+
+def draw_segments(segments: Tensor, image_size: int, config: AudioConfig) -> Tensor:
+    """Draw segments of shape (n, n_samples) as `sound_to_tensor` does."""
+    size = config.size or (image_size, image_size)
     if not len(segments):
-        return torch.zeros(0, image_size, image_size)
-    spectrograms = standardize(log_mel(segments, config), config)
-    return resize(spectrograms, image_size)
+        return torch.zeros(0, *((3,) if config.pitch else ()), *size)
+    mel = resize(standardize(log_mel(segments, config), config), size)
+    if not config.pitch:
+        return mel
+    pitch = PITCH_CONTRAST * resize(pitch_pictures(segments, config), size)
+    return torch.stack([mel, pitch, mel], dim=1)
 
 
 def cut_segments(sound: Tensor, config: AudioConfig) -> Tensor:
     """Return (n_segments, segment_samples): zero-padded, evenly thinned."""
+    if config.overlap:
+        return _overlapping_segments(sound, config)
     length = config.segment_samples
     count = max(1, math.ceil(len(sound) / length))
     tail = len(sound) - (count - 1) * length
@@ -50,6 +65,15 @@ def cut_segments(sound: Tensor, config: AudioConfig) -> Tensor:
         count -= 1
     padded = functional.pad(sound[: count * length], (0, max(0, count * length - len(sound))))
     return padded.view(count, length)[choose_blocks(count, config.n_segments)]
+
+
+def loud_segments(segments: Tensor, config: AudioConfig) -> Tensor:
+    """Leave out segments that are silent, or much quieter than the loudest one."""
+    segments = segments[segments.abs().amax(dim=1) > SILENCE]
+    if config.quiet_db is None or not len(segments):
+        return segments
+    power = segments.square().mean(dim=1)
+    return segments[power >= power.max() * 10 ** (-config.quiet_db / 10)]
 
 
 def log_mel(segments: Tensor, config: AudioConfig) -> Tensor:
@@ -68,11 +92,20 @@ def standardize(spectrograms: Tensor, config: AudioConfig) -> Tensor:
     return (spectrograms - mean) / std.clamp_min(1e-5)
 
 
-def resize(spectrograms: Tensor, image_size: int) -> Tensor:
-    """Stretch time and mel axes to the tower's square input (ours: bilinear)."""
+def resize(spectrograms: Tensor, size: tuple[int, int]) -> Tensor:
+    """Stretch time and mel axes to the tower's input (ours: bilinear)."""
     return functional.interpolate(
-        spectrograms[:, None], size=(image_size, image_size), mode="bilinear", align_corners=False
+        spectrograms[:, None], size=size, mode="bilinear", align_corners=False
     )[:, 0]
+
+
+def _overlapping_segments(sound: Tensor, config: AudioConfig) -> Tensor:
+    length = config.segment_samples
+    rest = max(0, len(sound) - length)
+    wanted = 1 + math.ceil(rest / (length * (1 - config.overlap)))
+    starts = torch.linspace(0, rest, min(wanted, config.n_segments)).round().long().tolist()
+    padded = functional.pad(sound, (0, max(0, length - len(sound))))
+    return torch.stack([padded[start : start + length] for start in starts])
 
 
 @functools.lru_cache(maxsize=8)

@@ -31,6 +31,9 @@ class VisionConfig:
     faces : bool
         The tower was trained on faces that fill the picture: crop frames to the
         speaker's face where one is found.
+    mirror : bool
+        Encode each frame as it is and mirrored, and take the mean (ours: a face
+        shows the same emotion in a mirror, and two views are less chance).
     """
 
     n_frames: int = 12
@@ -38,6 +41,7 @@ class VisionConfig:
     std: tuple[float, ...] = CLIP_STD
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     faces: bool = False
+    mirror: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,21 @@ class AudioConfig:
         loudness altogether; "clip" keeps its changes within a clip.
     min_tail : float
         A last segment shorter than this (seconds) is dropped if others remain.
+    overlap : float
+        0 cuts segments one after another, the last one padded with silence, as
+        the paper does. Above, segments are evenly spaced from start to end and
+        share at least this part of their length, in [0, 1), with the next one,
+        as far as `n_segments` allows (ours).
+    size : tuple of int, or None
+        Height (time) and width (mel bands) of the pictures, for a network whose
+        audio tower is one of its own; None takes the square of the image tower.
+    pitch : bool
+        Draw pictures of three channels, of which the second shows the voice's
+        pitch (`merclip.preprocess.pitch`; ours). Otherwise the mel picture is
+        all, in each channel, as in the paper.
+    quiet_db : float or None
+        Segments so many dB below the loudest one of the clip are left out, as
+        nobody speaks in them (ours); None keeps all but silent ones.
     """
 
     rate: int = 16000
@@ -84,6 +103,10 @@ class AudioConfig:
     top_db: float = 80.0
     standardize: Literal["segment", "clip"] = "segment"
     min_tail: float = 0.25
+    overlap: float = 0.0
+    quiet_db: float | None = None
+    size: tuple[int, int] | None = None
+    pitch: bool = False
 
     @classmethod
     def paper(cls) -> AudioConfig:
@@ -126,7 +149,10 @@ class PreprocessConfig:
         vision = dict(nested.get("vision", {}))
         vision.update({key: tuple(vision[key]) for key in ("mean", "std") if key in vision})
         nested["vision"] = from_mapping(VisionConfig, vision)
-        nested["audio"] = from_mapping(AudioConfig, nested.get("audio", {}))
+        audio = dict(nested.get("audio", {}))
+        if audio.get("size") is not None:
+            audio["size"] = tuple(audio["size"])
+        nested["audio"] = from_mapping(AudioConfig, audio)
         return from_mapping(cls, nested)
 
 

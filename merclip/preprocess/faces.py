@@ -24,6 +24,10 @@ _REACH, _GROWTH = 1.5, 1.6  # how far a face moves, in its sizes, and grows
 _ISOLATED_CONFIDENCE = 0.5
 _SAME_SHOT = 0.3  # correlation of thumbnails
 _MOST_CANDIDATES = 5
+_WINDOW = 20  # pixels: the cascades' own
+_HINT_GROWTH, _HINT_NEIGHBOURS, _HINT_ERROR = 1.25, 1, 1.4
+_FIND_GROWTH, _FIND_NEIGHBOURS = 1.1, 2
+_FIND_SIDE = 56  # pixels: in a larger face, OpenCV looks at every pixel, to no gain
 
 _local = threading.local()
 
@@ -137,8 +141,10 @@ def crop(frame: ByteArray, box: Box) -> ByteArray:
     if box.size >= _FILLING_SHARE * max(height, width):
         return frame
     side = max(1, round(_MARGIN * box.size))
-    rows = np.arange(side) + round(box.y - side / 2)
-    columns = np.arange(side) + round(box.x - side / 2)
+    top, left = round(box.y - side / 2), round(box.x - side / 2)
+    if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
+        return np.ascontiguousarray(frame[top : top + side, left : left + side])
+    rows, columns = np.arange(top, top + side), np.arange(left, left + side)
     face: ByteArray = frame[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
     return face
 
@@ -158,23 +164,64 @@ def profile_faces(picture: ByteArray, smallest: int) -> list[Box]:
 
 
 def _detect(name: str, least: float, picture: ByteArray, smallest: int) -> list[Box]:
+    """Search in large steps, and in small ones around each find."""
+    found: list[Box] = []
+    for hint in _search(name, picture, smallest, _HINT_GROWTH, _HINT_NEIGHBOURS):
+        if any(_is_same(hint, box) for box in found):
+            continue
+        part = _Part.around(hint, picture, reach=0.9)
+        least_side = part.least_side(smallest, _HINT_ERROR)
+        boxes = _search(name, part.picture, least_side, _FIND_GROWTH, _FIND_NEIGHBOURS)
+        found += [part.outside(box) for box in boxes if box.confidence >= least]
+    return _best([box._replace(confidence=box.confidence - least) for box in found])
+
+
+def _search(
+    name: str, picture: ByteArray, smallest: int, growth: float, neighbours: int
+) -> list[Box]:
     if min(picture.shape) < smallest:
         return []
     squares, _, weights = _cascade(name).detectMultiScale3(
         picture,
-        scaleFactor=1.1,
-        minNeighbors=4,
+        scaleFactor=growth,
+        minNeighbors=neighbours,
         minSize=(smallest, smallest),
         outputRejectLevels=True,
     )
     pairs = zip(np.reshape(squares, (-1, 4)).tolist(), np.ravel(weights).tolist(), strict=True)
-    return _best(
-        [
-            Box(left + size / 2, top + size / 2, float(size), weight - least)
-            for (left, top, size, _), weight in pairs
-            if weight >= least
-        ]
-    )
+    return [
+        Box(left + size / 2, top + size / 2, float(size), weight)
+        for (left, top, size, _), weight in pairs
+    ]
+
+
+class _Part(NamedTuple):
+    """A cut-out of a picture, shrunk where the face in it is large."""
+
+    picture: ByteArray
+    left: int
+    top: int
+    scale: float
+    side: float
+    """The face's, in pixels of the cut-out."""
+
+    @classmethod
+    def around(cls, box: Box, picture: ByteArray, reach: float) -> _Part:
+        """Cut out what lies within `reach` sizes of a box's centre."""
+        far = reach * box.size
+        left, top = max(0, int(box.x - far)), max(0, int(box.y - far))
+        part = picture[top : int(box.y + far) + 1, left : int(box.x + far) + 1]
+        scale = min(1.0, _FIND_SIDE / box.size)
+        return cls(_scaled_to(part, scale), left, top, scale, scale * box.size)
+
+    def least_side(self, smallest: int, growth: float) -> int:
+        """Return the least side to search for, of a face up to `growth` times smaller."""
+        return max(_WINDOW, round(smallest * self.scale), int(self.side / growth))
+
+    def outside(self, box: Box) -> Box:
+        """Return a box in pixels of the whole picture."""
+        x, y, size = (value / self.scale for value in box[:3])
+        return Box(x + self.left, y + self.top, size, box.confidence)
 
 
 def _cascade(name: str) -> Any:
@@ -197,11 +244,17 @@ def _weight(box: Box) -> float:
 
 def _searched(frame: ByteArray, scale: float) -> ByteArray:
     opencv = import_opencv()
-    if scale < 1:
-        height, width = (max(1, round(scale * side)) for side in frame.shape[:2])
-        frame = opencv.resize(frame, (width, height), interpolation=opencv.INTER_AREA)
-    grey: ByteArray = opencv.cvtColor(frame, opencv.COLOR_RGB2GRAY)
+    grey: ByteArray = opencv.cvtColor(_scaled_to(frame, scale), opencv.COLOR_RGB2GRAY)
     return grey
+
+
+def _scaled_to(picture: ByteArray, scale: float) -> ByteArray:
+    if scale >= 1:
+        return np.ascontiguousarray(picture)
+    opencv = import_opencv()
+    height, width = (max(1, round(scale * side)) for side in picture.shape[:2])
+    smaller: ByteArray = opencv.resize(picture, (width, height), interpolation=opencv.INTER_AREA)
+    return smaller
 
 
 def _smallest_face(shorter: int, scale: float) -> int:
@@ -255,11 +308,9 @@ def _follow_in_shot(
 def _near(picture: ByteArray, detect: Detector, guide: Box, smallest: int) -> list[Box]:
     """Search around a box alone, which takes a fraction of the time."""
     # Room for a move by nearly its size; where that is too little, all is searched.
-    reach = 1.4 * guide.size
-    left, top = max(0, int(guide.x - reach)), max(0, int(guide.y - reach))
-    part = picture[top : int(guide.y + reach) + 1, left : int(guide.x + reach) + 1]
-    found = detect(np.ascontiguousarray(part), max(smallest, int(guide.size / _GROWTH)))
-    return [box._replace(x=box.x + left, y=box.y + top) for box in found]
+    part = _Part.around(guide, picture, reach=1.4)
+    least_side = part.least_side(smallest, _GROWTH)
+    return [part.outside(box) for box in detect(part.picture, least_side)]
 
 
 def _follow(candidates: Sequence[Sequence[Box]]) -> list[Box | None]:

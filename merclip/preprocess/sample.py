@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from merclip.preprocess.faces import FaceFinder
 from merclip.preprocess.features import MODALITIES
 from merclip.preprocess.text import tokenize
 from merclip.preprocess.vision import frames_to_tensor
-from merclip.types import Audio, ByteArray, Clip, FloatArray, Video
+from merclip.types import Audio, ByteArray, Clip, FloatArray, Region, Video
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Sample:
     ----------
     tokens : Tensor of shape (n_tokens,), int64
     frames : Tensor of shape (n_frames, 3, S, S), uint8
-    segments : Tensor of shape (n_segments, S, S), float32
+    segments : Tensor of shape (n_segments, height, width), float32
+        Or (n_segments, 3, height, width), with pitch in the second channel.
     warnings : tuple of MerclipWarning
         What of the clip could not be used.
     faces : int or None
@@ -80,6 +82,15 @@ class Preprocessor:
         self.use_video_audio = use_video_audio
         self.finder = finder
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all that a sample depends on besides its clip, as built-in types."""
+        return {
+            "config": self.config.to_dict(),
+            "modalities": "".join(sorted(self.modalities)),
+            "use_video_audio": self.use_video_audio,
+            "faces": self.finder is not None,
+        }
+
     def __call__(self, clip: Clip) -> Sample:
         """Read and convert one clip.
 
@@ -93,7 +104,7 @@ class Preprocessor:
         warnings: list[MerclipWarning] = []
         self._check_modalities(clip, warnings)
         frames, sound = self._read(clip, warnings)
-        pictures, faces = self._frames(frames)
+        pictures, faces = self._frames(frames, clip.region)
         sample = Sample(
             tokens=self._tokens(clip, warnings),
             frames=pictures,
@@ -169,9 +180,13 @@ class Preprocessor:
             max_sound_blocks=self.config.audio.n_segments,
         )
 
-    def _frames(self, frames: ByteArray | None) -> tuple[Tensor | None, int | None]:
+    def _frames(
+        self, frames: ByteArray | None, region: Region | None
+    ) -> tuple[Tensor | None, int | None]:
         if frames is None or not len(frames):
             return None, None
+        if region is not None:
+            frames = _cut(frames, region)
         size, vision = self.config.image_size, self.config.vision
         if self.finder is None:
             return frames_to_tensor(frames, size, vision), None
@@ -196,3 +211,16 @@ class Preprocessor:
             message = f"The text is too long; this part was left out: {tokens.lost!r}."
             warnings.append(TextTooLongWarning(message))
         return tokens.ids
+
+
+def _cut(frames: ByteArray, region: Region) -> ByteArray:
+    """Return a part of the picture, at least one pixel wide and high."""
+    height, width = frames.shape[1:3]
+    left, right = _pixels(region[0], region[2], width)
+    top, bottom = _pixels(region[1], region[3], height)
+    return np.ascontiguousarray(frames[:, top:bottom, left:right])
+
+
+def _pixels(begin: float, end: float, size: int) -> tuple[int, int]:
+    first = min(round(begin * size), size - 1)
+    return first, max(round(end * size), first + 1)

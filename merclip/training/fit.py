@@ -36,7 +36,7 @@ class FitSettings:
     batch_size: int = 16
     microbatch: int | None = None
     lr: float | str | None = None
-    validation: float | str = "auto"
+    validation: float | str | Array = "auto"
     multi_label: bool = False
     class_weight: Any = None
     seed: int = 0
@@ -96,9 +96,10 @@ def fit_network(
             network.set_classes(len(classes))
     source, kept = _source(engine, clips, settings)
     targets = targets[kept]
-    train, validation = hold_out(
-        targets, settings.validation, settings.seed, _rows_of(groups, kept, "groups")
-    )
+    share = settings.validation
+    if isinstance(share, np.ndarray):
+        share = share[kept] if len(share) == len(clips) else share
+    train, validation = hold_out(targets, share, settings.seed, _rows_of(groups, kept, "groups"))
     weights = _weights(
         targets, train, classes, _rows_of(sample_weight, kept, "sample_weight"), settings
     )

@@ -16,7 +16,7 @@ AUTO_SHARE, LEAST_HELD_OUT = 0.1, 20
 
 
 def hold_out(
-    targets: Array, share: float | str, seed: int, groups: Any = None
+    targets: Array, share: float | str | Array, seed: int, groups: Any = None
 ) -> tuple[Array, Array]:
     """Split positions into training and validation.
 
@@ -24,9 +24,9 @@ def hold_out(
     ----------
     targets : ndarray of shape (n,) or (n, k)
         One-of-n targets are split evenly over classes.
-    share : float or "auto"
+    share : float, "auto" or ndarray of shape (n,), bool
         Share of clips (or of groups) to hold out, in [0, 1). "auto" is 0.1, or
-        0 where that is less than 20 clips.
+        0 where that is less than 20 clips. A mask says which clips are held out.
     seed : int
     groups : sequence of length n, optional
         Clips of one group (a speaker, a dialogue) stay together.
@@ -40,8 +40,10 @@ def hold_out(
     Raises
     ------
     InputError
-        `share` is not in [0, 1).
+        `share` is not in [0, 1), or a mask leaves nothing to learn from.
     """
+    if isinstance(share, np.ndarray):
+        return _split_as_said(targets, share)
     if share == "auto":
         share = AUTO_SHARE if AUTO_SHARE * len(targets) >= LEAST_HELD_OUT else 0.0
     if isinstance(share, str) or not 0 <= share < 1:
@@ -84,6 +86,15 @@ def class_weights(class_weight: Any, targets: Array, classes: Array) -> Array:
         raise InputError(f"class_weight is None, 'balanced' or a mapping, got {class_weight!r}.")
     mean = (weights * counts).sum() / max(1, len(targets))
     return np.asarray(weights / max(mean, 1e-12), dtype=np.float32)
+
+
+def _split_as_said(targets: Array, held_out: Array) -> tuple[Array, Array]:
+    if held_out.dtype != bool or held_out.shape != targets.shape[:1] or held_out.all():
+        raise InputError(
+            f"validation as a mask has one bool for each of {len(targets)} clips, and leaves some "
+            f"to learn from; got {held_out.dtype} of shape {held_out.shape}."
+        )
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def _split_classes(

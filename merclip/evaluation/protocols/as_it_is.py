@@ -1,0 +1,89 @@
+"""A classifier as it is: on labels that it was fitted on, or zero-shot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from merclip.evaluation.protocols._baselines import Baselines, measure_ready
+from merclip.evaluation.protocols._prepare import make_task
+from merclip.evaluation.report import Report
+
+
+def evaluate(
+    classifier: Any,
+    clips: Any,
+    y: Any = None,
+    *,
+    labels: Any = None,
+    groups: Any = None,
+    baselines: Baselines = None,
+    data: Any = None,
+    protocol: str = "as it is",
+) -> Report:
+    """Measure a classifier as it is, on clips that it was not fitted on.
+
+    Parameters
+    ----------
+    classifier : EmotionClassifier
+        What `abstain` would leave open counts by its best label. A clip that
+        cannot be read raises with ``on_error="raise"``, and is skipped and
+        reported with the other values. With ``multi_label=True`` labels are
+        decided at its threshold, and at 0.5 and 0.6 beside it.
+    clips : as for `EmotionClassifier.predict`, or Features
+    y : sequence of length n, optional
+        The true label of each clip, or a collection of labels with
+        ``multi_label=True``; None takes the column "label". Numbers (float) are
+        sentiment, where the classifier tells two labels apart: "positive", or else
+        the second one, is what a number above 0 means.
+    labels : as the parameter of the classifier, optional
+        Labels to tell apart. None takes the classifier's, or those of `y`.
+    groups : sequence of length n, optional
+        Speaker or dialogue of each clip, for `Report.with_intervals`.
+    baselines : mapping from name to estimator, or callable, optional
+        Conditions beside it, used as they are; see `supervised`.
+    data : path or Dataset, optional
+        What the clips come from; the report notes its name and SHA-256.
+    protocol : str
+        What the report calls this.
+
+    Raises
+    ------
+    LabelError
+        `y` has labels that `labels` lacks, or there are fewer than two.
+    InputError
+        `clips` and `y` differ in length, or no clip is left.
+    """
+    task = make_task(classifier, clips, y, labels, groups=groups)
+    rows = task.everything
+    probability = task.probability(task.classifier, rows)
+    run = task.run(rows, probability, threshold=task.threshold(task.classifier))
+    beside = measure_ready(task, baselines)
+    return task.report(protocol, [*beside, *task.conditions(protocol, [run])], data)
+
+
+def zero_shot(
+    classifier: Any,
+    clips: Any,
+    y: Any = None,
+    *,
+    labels: Any = None,
+    groups: Any = None,
+    baselines: Baselines = None,
+    data: Any = None,
+) -> Report:
+    """Measure labels that the classifier was given no examples of.
+
+    With `labels` one model may be asked in words and in descriptions. The
+    parameters and errors are those of `evaluate`; that the classifier was not
+    fitted on these labels is up to the caller.
+    """
+    return evaluate(
+        classifier,
+        clips,
+        y,
+        labels=labels,
+        groups=groups,
+        baselines=baselines,
+        data=data,
+        protocol="zero-shot",
+    )
