@@ -63,6 +63,8 @@ class Prediction(Mapping[Any, float]):
     faces: int | None = None
 
     def __getitem__(self, label: Any) -> float:
+        if label not in self.scores:
+            raise KeyError(f"{label!r} is not among the labels {list(self.scores)}")
         return self.scores[label]
 
     def __iter__(self) -> Iterator[Any]:

@@ -80,6 +80,11 @@ def test_a_table_with_the_labels_of_the_data(merclip, data):
     assert hashlib.sha256(data.read_bytes()).hexdigest() in out
 
 
+def test_a_misspelt_label_column_is_told_from_a_misspelt_header(merclip, data):
+    status, _, err = merclip(data, "--label-column", "lable")
+    assert status == 1 and "has no column 'lable'; did you mean 'label'?" in err
+
+
 def test_json_is_what_the_library_gives(merclip, data, model):
     from merclip import EmotionClassifier
     from merclip.evaluation import zero_shot

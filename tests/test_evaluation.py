@@ -183,7 +183,7 @@ def test_clips_that_cannot_be_read_are_reported(tiny, texts, tmp_path):
         report = tiny(["happy", "angry"], on_error=on_error).evaluate(rows, ["angry", *y])
         assert report.n_clips == 12 and len(report.conditions[0].runs[0].truth) == 12
         assert report.skipped[0].id == "b" and "DecodeError" in report.skipped[0].reason
-    assert "## Not read\n\n- b: DecodeError" in report.to_markdown()
+    assert "## Left out\n\n- b: DecodeError" in report.to_markdown()
     with pytest.raises(InputError, match="Row 0"):
         tiny(["happy", "angry"]).evaluate(rows, ["angry", *y])
     with pytest.raises(InputError, match="No clip could be read"):

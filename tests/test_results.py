@@ -40,7 +40,7 @@ def test_a_prediction_is_a_mapping_in_the_users_order() -> None:
     assert len(found) == 3
     assert dict(found) == found.scores
     assert max(found, key=found.get) == found.label == "happy"
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="'joy' is not among the labels .'happy', 'sad', 'angry'"):
         found["joy"]
 
 

@@ -161,7 +161,10 @@ def _check_columns(found: Sequence[str], path: Path, columns: Columns) -> None:
 
 
 def _check_spelling(found: Sequence[str], where: str, columns: Columns) -> None:
-    known = [*PARTS, *_TIMES, "id", columns.label]
+    known = [*PARTS, *_TIMES, "id", Columns.label, columns.label]
+    meant = difflib.get_close_matches(columns.label, found, n=1, cutoff=0.8)
+    if columns.label not in found and columns.label != Columns.label and meant:
+        raise InputError(f"{where} has no column {columns.label!r}; did you mean {meant[0]!r}?")
     for name in found:
         close = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=0.8)
         if name not in known and close and close[0] not in found:

@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Skipped(NamedTuple):
-    """A clip that could not be read, and why."""
+    """A clip that was left out, because it could not be read or lacks something, and why."""
 
     id: str
     reason: str

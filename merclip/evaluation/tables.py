@@ -64,7 +64,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def _summary(report: Report) -> str:
     parts = [f"{report.n_clips} clips, {len(report.labels)} labels"]
     if report.skipped:
-        parts.append(f"{len(report.skipped)} more could not be read")
+        parts.append(f"{len(report.skipped)} more left out")
     if report.seeds:
         same = len({_tested(condition) for condition in report.conditions}) == 1
         parts.append(
@@ -163,7 +163,7 @@ def _skipped(report: Report) -> list[str]:
         return []
     lines = [f"- {item.id}: {item.reason}" for item in report.skipped[:_MOST_SKIPPED]]
     more = len(report.skipped) - _MOST_SKIPPED
-    return ["## Not read", "\n".join(lines + ([f"- and {more} more"] if more > 0 else []))]
+    return ["## Left out", "\n".join(lines + ([f"- and {more} more"] if more > 0 else []))]
 
 
 def _facts(report: Report) -> str:
