@@ -230,6 +230,8 @@ def test_encoders_may_be_trained_too(tiny, fits):
         ({"parts": np.array(["train"] * N)}, {}, InputError, "'test'"),
         ({"parts": np.array(["test"] * N)}, {}, InputError, "'train'"),
         ({}, {"folds": 99}, InputError, "6 groups"),
+        ({}, {"folds": 0}, InputError, "whole number of at least 2"),
+        ({}, {"folds": 2.5}, InputError, "whole number of at least 2"),
         ({}, {"seeds": ()}, InputError, "seeds"),
         ({}, {"labels": ["happy", "sad"]}, LabelError, "'angry'"),
         ({"y": sets_of()}, {}, LabelError, "multi_label=True"),
@@ -245,8 +247,17 @@ def test_a_mask_is_for_fit_and_features_for_their_clips(tiny):
     with pytest.raises(InputError, match="divides clips itself"):
         supervised(tiny(validation=np.zeros(N, bool)), data_of(parts=None), seeds=(0,))
     features = tiny(LABELS).encode(data_of().clips[:4])
-    with pytest.raises(InputError, match="features has 4"):
+    with pytest.raises(InputError, match="4 features and 36 clips"):
         supervised(tiny(), data_of(), features=features)
+    for few in (features, tiny(LABELS).encode([{"text": "so glad"}] * (N + 1))):
+        with pytest.raises(InputError, match="features and 36 clips"):
+            modalities(tiny(LABELS), data_of(), features=few)
+        with pytest.raises(InputError, match="features and 36 clips"):
+            cross_corpus(tiny(), data_of(), data_of(prefix="d"), test_features=few)
+    with pytest.raises(InputError, match="what encode"):
+        supervised(tiny(), data_of(), features=data_of().clips)
+    with pytest.raises(InputError, match="takes a Dataset"):
+        supervised(tiny(), data_of().clips)
 
 
 # Baselines ------------------------------------------------------------------------
@@ -391,6 +402,8 @@ def test_what_is_left_out_is_neither_learned_nor_validated_on(tiny, fits, encodi
         assert left not in fit["labels"] and fit["y"] == set(LABELS) - {left}
         seen = fit["learned"] | fit["held_out"]
         assert seen == {n for n in ids("train", "valid") if truth[n] != left}
+        run = report[f"without {left}"].runs[0]
+        assert (run.learned, run.held_out) == (len(fit["learned"]), len(fit["held_out"]))
     assert [condition.name for condition in report.conditions] == [
         "zero-shot", "prior", "without happy", "without angry", "without sad", "leave-one-out",
     ]  # fmt: skip
@@ -428,6 +441,21 @@ def test_some_labels_alone_are_left_out(tiny, fits):
     assert set(report.conditions[-1].runs[0].truth) == {2}
     with pytest.raises(LabelError, match="'calm' has no test clip"):
         leave_one_out(tiny(), data_of(), leave_out=["calm"])
+    for wrong in ("sad", []):
+        with pytest.raises(LabelError, match="a list of labels"):
+            leave_one_out(tiny(), data_of(), leave_out=wrong)
+
+
+def test_a_label_that_one_fold_lacks_is_averaged_over_the_others(tiny):
+    y = np.array([LABELS[i % 2] if i >= 6 else LABELS[i % 3] for i in range(N)])
+    report = leave_one_out(
+        tiny(epochs=1), data_of(y, parts=None), leave_out=["sad"], folds=2, seeds=(0,)
+    )
+    found = [run.metrics["unseen_recall"] for run in report["without sad"].runs]
+    defined = [value for value in found if not np.isnan(value)]
+    assert len(defined) == 1
+    assert report["without sad"].mean["unseen_recall"] == defined[0]
+    assert report["without sad"].std["unseen_recall"] is None
 
 
 def test_what_leave_one_out_is_not_for(tiny):

@@ -115,15 +115,16 @@ class Condition:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Mean of each measure over runs."""
+        """Mean of each measure over the runs in which it is defined."""
         return {name: float(np.mean(values)) for name, values in self._values().items()}
 
     @property
     def std(self) -> dict[str, float | None]:
-        """Standard deviation over runs, with n - 1 below; None for one run alone."""
-        if len(self.runs) < 2:
-            return dict.fromkeys(self.measures)
-        return {name: float(np.std(values, ddof=1)) for name, values in self._values().items()}
+        """Standard deviation over those, with n - 1 below; None for one run alone."""
+        return {
+            name: float(np.std(values, ddof=1)) if len(values) > 1 else None
+            for name, values in self._values().items()
+        }
 
     @property
     def per_class(self) -> list[Any]:
@@ -152,4 +153,7 @@ class Condition:
         return self.kind.calibration(truth, probability)
 
     def _values(self) -> dict[str, list[float]]:
-        return {name: [run.metrics[name] for run in self.runs] for name in self.measures}
+        values = {name: [run.metrics[name] for run in self.runs] for name in self.measures}
+        # A fold without clips of a label has no recall of it.
+        defined = {name: [v for v in row if not np.isnan(v)] for name, row in values.items()}
+        return {name: defined[name] or row for name, row in values.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,9 @@ def divide(task: Task, data: Any, folds: int | None, seeds: Sequence[int]) -> li
     """
     if folds is None and data.splits is not None:
         return [_by_parts(task, seed) for seed in seeds]
-    pairs = [tuple(map(task.at, pair)) for pair in data.folds(folds or N_FOLDS)]
+    if folds is not None and (not isinstance(folds, numbers.Integral) or folds < 2):
+        raise InputError(f"folds is a whole number of at least 2, got {folds!r}.")
+    pairs = [tuple(map(task.at, pair)) for pair in data.folds(int(folds or N_FOLDS))]
     return [
         Division(*_held_out(task, train, seed), test, seed, fold)
         for seed in seeds

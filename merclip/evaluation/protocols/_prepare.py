@@ -94,7 +94,13 @@ def dataset_task(
         Of all clips.
     parts : sequence of str, optional
         Official parts to encode alone, if there is any of them.
+
+    Raises
+    ------
+    InputError
+        `data` is no `Dataset`, or `features` are not those of its clips.
     """
+    check_features(data, features)
     if parts is not None and data.splits is not None and np.isin(data.splits, parts).any():
         rows = np.flatnonzero(np.isin(data.splits, parts)).tolist()
         data, features = data.select(rows), None if features is None else features[rows]
@@ -111,6 +117,24 @@ def dataset_task(
         parts=data.splits,
         features=features,
     )
+
+
+def check_features(data: Any, features: Features | None) -> None:
+    """Refuse what is no data set, and features that are not one for each of its clips."""
+    if not hasattr(data, "clips") or not hasattr(data, "y"):
+        raise InputError(
+            f"A protocol takes a Dataset, as merclip.datasets makes, got {type(data).__name__}."
+        )
+    if features is None:
+        return
+    if not isinstance(features, Features):
+        raise InputError(
+            f"features are what encode(data.clips) gives, got {type(features).__name__}."
+        )
+    if len(features) != len(data.clips):
+        raise InputError(
+            f"There are {len(features)} features and {len(data.clips)} clips: give those of all."
+        )
 
 
 def test_parts(classifier: Any) -> tuple[str, ...]:

@@ -12,7 +12,13 @@ from merclip.errors import LabelError
 from merclip.evaluation.condition import Condition, Run
 from merclip.evaluation.protocols._baselines import Baselines, Beside
 from merclip.evaluation.protocols._division import Division, divide_training, tested
-from merclip.evaluation.protocols._prepare import POLARITY, are_scores, dataset_task, whole_numbers
+from merclip.evaluation.protocols._prepare import (
+    POLARITY,
+    are_scores,
+    check_features,
+    dataset_task,
+    whole_numbers,
+)
 from merclip.evaluation.protocols._task import Task
 from merclip.evaluation.protocols.supervised import fitted_to
 from merclip.evaluation.provenance import data_facts
@@ -152,6 +158,7 @@ def _task(
     features: Features | None,
 ) -> Task:
     """Encode the clips of some parts that have one of the labels."""
+    check_features(data, features)
     if _several(data.y):
         data = replace(data, y=_each(data.y, lambda names: _known(names, labels)))
     elif not are_scores(data.y):

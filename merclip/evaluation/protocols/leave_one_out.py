@@ -97,6 +97,8 @@ def _chosen(task: Task, divisions: Sequence[Division], leave_out: Any) -> list[i
     there = {int(row) for each in divisions for row in task.truth[each.test]}
     if leave_out is None:
         return sorted(there)
+    if isinstance(leave_out, str) or not len(leave_out):
+        raise LabelError(f"leave_out is a list of labels, such as {names[:1]}, got {leave_out!r}.")
     for name in leave_out:
         if name not in names or names.index(name) not in there:
             raise LabelError(f"{name!r} has no test clip; there are {[names[i] for i in there]}.")
@@ -115,18 +117,21 @@ def _conditions(
     with tqdm(total=len(divisions) * len(chosen), desc="fit", disable=not verbose) as bar:
         for each in divisions:
             found: dict[str, dict[int, Array]] = {}
+            reduced = {label: _without(task, each, label) for label in chosen}
             for label in chosen:
-                for name, probability in _answers(task, _without(task, each, label), label, beside):
+                for name, probability in _answers(task, reduced[label], label, beside):
                     found.setdefault(name, {})[label] = probability
                 bar.update()
             ours = found.pop("")
             for label, probability in ours.items():
                 extra = _recalls(task.truth[each.test], probability, label)
-                run = task.run(each.test, probability, each.seed, extra=extra, **each.facts)
+                facts = reduced[label].facts
+                run = task.run(each.test, probability, each.seed, extra=extra, **facts)
                 single[label].append(run)
-            pooled.append(_pooled(task, each, ours))
+            fewest = min(reduced.values(), key=lambda division: len(division.train))
+            pooled.append(_pooled(task, fewest, ours))
             for name, theirs in found.items():
-                beside.runs.setdefault(name, []).append(_pooled(task, each, theirs))
+                beside.runs.setdefault(name, []).append(_pooled(task, fewest, theirs))
     names = task.labels.names
     return [
         *beside.conditions(),
