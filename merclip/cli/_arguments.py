@@ -20,6 +20,10 @@ MEDIA_SUFFIXES = frozenset(
 
 
 RATES = ("few-shot", "fresh", "practical", "paper")
+_MODEL = (
+    "mini (embedded, the default), a directory, org/name on the Hugging Face Hub, or an "
+    "open_clip architecture such as ViT-B-32 with --pretrained"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,19 +47,19 @@ def examples(*lines: str) -> str:
     return "examples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, *, encodes: bool = True) -> None:
+def add_model_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    encodes: bool = True,
+    default: str | None = "mini",
+    said: str = _MODEL,
+) -> None:
     """Add what says which model is used, where it runs, and where encoded clips are kept.
 
-    Without `encodes` the command encodes no clips.
+    Without `encodes` the command encodes no clips. `said` is the help of --model.
     """
     group = parser.add_argument_group("model")
-    group.add_argument(
-        "--model",
-        default="mini",
-        metavar="NAME",
-        help="mini (embedded, the default), a directory, org/name on the Hugging Face Hub, or an "
-        "open_clip architecture such as ViT-B-32 with --pretrained",
-    )
+    group.add_argument("--model", default=default, metavar="NAME", help=said)
     group.add_argument(
         "--pretrained",
         metavar="TAG",
@@ -103,8 +107,22 @@ def add_label_arguments(parser: argparse.ArgumentParser, without: str, *aliases:
     )
 
 
-def add_face_argument(group: argparse._ActionsContainer) -> None:
-    """Add --face."""
+def add_reading_arguments(group: argparse._ActionsContainer) -> None:
+    """Add what says how clips are read, and what one does that cannot be."""
+    add_view_arguments(group)
+    group.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        default="raise",
+        help="what a clip that cannot be read does; default raise",
+    )
+
+
+def add_view_arguments(group: argparse._ActionsContainer) -> None:
+    """Add --no-video-audio and --face."""
+    group.add_argument(
+        "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
+    )
     group.add_argument(
         "--face",
         choices=("auto", "always", "never"),
@@ -112,9 +130,22 @@ def add_face_argument(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_json_argument(group: argparse._ActionsContainer) -> None:
+    """Add --json beside --format."""
+    group.add_argument(
+        "--json", action="store_const", const="json", dest="format", help="same as --format json"
+    )
+
+
 def add_debug_argument(parser: argparse.ArgumentParser) -> None:
     """Add --debug, which `merclip.cli.main` looks for itself."""
     parser.add_argument("--debug", action="store_true", help="show tracebacks and all warnings")
+
+
+def check_out(out: Path) -> None:
+    """Refuse a file where a directory is to be written."""
+    if out.exists() and not out.is_dir():
+        raise CommandError(f"--out {str(out)!r} is a file")
 
 
 def read_labels(arguments: argparse.Namespace) -> Any:
@@ -179,6 +210,13 @@ def count(text: str) -> int:
     """Parse a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
     return int(text)
 
 

@@ -11,15 +11,18 @@ from merclip.cli._arguments import (
     RATES,
     Parser,
     add_debug_argument,
-    add_face_argument,
+    add_json_argument,
     add_label_arguments,
     add_model_arguments,
+    add_reading_arguments,
+    check_out,
     count,
     examples,
     given,
     learning_rate,
     model_parameters,
     read_labels,
+    seed,
 )
 from merclip.cli._console import (
     DONE,
@@ -123,7 +126,7 @@ def _add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seeds",
         nargs="+",
-        type=_seed,
+        type=seed,
         metavar="N",
         help=f"one draw or training for each; default {' '.join(map(str, SEEDS))}",
     )
@@ -208,16 +211,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=LABEL",
         help="call a label of DATA otherwise, such as anger=angry",
     )
-    group.add_argument(
-        "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
-    )
-    add_face_argument(group)
-    group.add_argument(
-        "--on-error",
-        choices=("raise", "skip"),
-        default="raise",
-        help="what a clip that cannot be read does; default raise",
-    )
+    add_reading_arguments(group)
 
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -226,17 +220,9 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", help="write the report, its pictures and all predictions there"
     )
     group.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    group.add_argument(
-        "--json", action="store_const", const="json", dest="format", help="same as --format json"
-    )
+    add_json_argument(group)
     group.add_argument("--batch-size", type=count, metavar="N", help="default 16")
     add_debug_argument(parser)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
-    return int(text)
 
 
 def _renaming(text: str) -> tuple[str, str]:
@@ -262,8 +248,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 def _check_out(out: Path, data: Path) -> None:
     from merclip.cli._report_files import FILES
 
-    if out.exists() and not out.is_dir():
-        raise CommandError(f"--out {str(out)!r} is a file")
+    check_out(out)
     if data.resolve() in {(out / name).resolve() for name in FILES}:
         raise CommandError(f"--out {str(out)!r} would overwrite DATA")
 

@@ -13,9 +13,10 @@ from merclip.cli._arguments import (
     RATES,
     Parser,
     add_debug_argument,
-    add_face_argument,
     add_label_arguments,
     add_model_arguments,
+    add_reading_arguments,
+    check_out,
     count,
     examples,
     given,
@@ -129,16 +130,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--group-column", metavar="NAME", help="speaker or dialogue; validation keeps it whole"
     )
-    group.add_argument(
-        "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
-    )
-    add_face_argument(group)
-    group.add_argument(
-        "--on-error",
-        choices=("raise", "skip"),
-        default="raise",
-        help="what a clip that cannot be read does; default raise",
-    )
+    add_reading_arguments(group)
     add_debug_argument(parser)
 
 
@@ -151,8 +143,7 @@ def _held_out(text: str) -> float:
 
 def _check_out(out: Path) -> None:
     """Refuse a directory whose own files a checkpoint would overwrite."""
-    if out.exists() and not out.is_dir():
-        raise CommandError(f"--out {str(out)!r} is a file")
+    check_out(out)
     there = [name for name in _CHECKPOINT_FILES if (out / name).exists()]
     if there and not _is_checkpoint(out):
         raise CommandError(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from merclip.cli._arguments import (
     Parser,
     add_debug_argument,
-    add_face_argument,
     add_label_arguments,
     add_model_arguments,
+    add_view_arguments,
     count,
     examples,
     given,
@@ -90,10 +90,7 @@ def _parser() -> Parser:
     )
     clip.add_argument("--start", type=seconds, metavar="S", help="use the clip from this second")
     clip.add_argument("--end", type=seconds, metavar="S", help="use the clip up to this second")
-    clip.add_argument(
-        "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
-    )
-    add_face_argument(clip)
+    add_view_arguments(clip)
     add_label_arguments(parser, "those that the model was saved with")
     _add_decision_arguments(parser)
     add_model_arguments(parser)

@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merclip.cli._arguments import (
+    RATES,
     Parser,
     add_debug_argument,
-    add_face_argument,
+    add_json_argument,
+    add_model_arguments,
+    add_reading_arguments,
+    check_out,
     count,
     examples,
     given,
+    learning_rate,
     model_parameters,
-    number,
+    seed,
 )
 from merclip.cli._console import (
     DONE,
@@ -35,7 +40,6 @@ if TYPE_CHECKING:
 MODEL, PRETRAINED = "ViT-B-32", "openai"
 EPOCHS, BATCH_SIZE, SEEDS = 20, 16, (0, 1, 2)
 MOSI_BATCH_SIZE, MOSI_RATE = 8, 5e-6
-RATES = ("few-shot", "fresh", "practical", "paper")
 WORDINGS = ("word", "phrase", "sentence")
 FILES = ("comparison.md", "comparison.json", "comparison.csv")
 _MODALITIES = ("video", "audio", "text")
@@ -79,7 +83,12 @@ def _parser() -> Parser:
     parser.add_argument("table", nargs="?", metavar="TABLE", help="one of --list")
     parser.add_argument("--list", action="store_true", help="name the tables and leave")
     _add_data_arguments(parser)
-    _add_model_arguments(parser)
+    add_model_arguments(
+        parser,
+        default=None,
+        said=f"by default the paper's, {MODEL} with --pretrained {PRETRAINED}; or mini, a "
+        "directory, org/name on the Hugging Face Hub, another architecture with --pretrained",
+    )
     _add_training_arguments(parser)
     _add_row_arguments(parser)
     _add_output_arguments(parser)
@@ -107,34 +116,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="--data: files to use, by default video, which brings its own sound, and text",
     )
-    group.add_argument(
-        "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
-    )
-    add_face_argument(group)
-    group.add_argument(
-        "--on-error",
-        choices=("raise", "skip"),
-        default="raise",
-        help="what a clip that cannot be read does; default raise",
-    )
-
-
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("model")
-    group.add_argument(
-        "--model",
-        metavar="NAME",
-        help=f"by default the paper's, {MODEL} with --pretrained {PRETRAINED}; or mini, a "
-        "directory, org/name on the Hugging Face Hub, another architecture with --pretrained",
-    )
-    group.add_argument(
-        "--pretrained",
-        metavar="TAG",
-        help="for an architecture: open_clip's tag of weights, a file, or random",
-    )
-    group.add_argument("--revision", metavar="REV", help="branch, tag or commit on the Hub")
-    group.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps; by default the best")
-    group.add_argument("--feature-cache", metavar="DIR", help="keep encoded clips there")
+    add_reading_arguments(group)
 
 
 def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +138,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--lr",
-        type=_rate,
+        type=learning_rate,
         metavar="X",
         help=f"a number, or one of {', '.join(RATES)}; with --tune full by default paper, for "
         f"CMU-MOSI {MOSI_RATE:g}",
@@ -164,7 +146,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seeds",
         nargs="+",
-        type=_seed,
+        type=seed,
         default=SEEDS,
         metavar="N",
         help=f"one training of each row for each; default {' '.join(map(str, SEEDS))}",
@@ -190,25 +172,8 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--out", metavar="DIR", help="write the comparison and its reports there")
     group.add_argument("--format", choices=("table", "json"), default="table", help="default table")
-    group.add_argument(
-        "--json", action="store_const", const="json", dest="format", help="same as --format json"
-    )
+    add_json_argument(group)
     add_debug_argument(parser)
-
-
-def _rate(text: str) -> float | str:
-    if text in RATES:
-        return text
-    rate = number(text)
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return rate
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
-    return int(text)
 
 
 def _list_tables() -> int:
@@ -228,8 +193,8 @@ def _table(arguments: argparse.Namespace) -> Table:
         raise CommandError("there is no TABLE: see merclip reproduce --list")
     table = find_table(arguments.table)
     _check_source(arguments, table)
-    if arguments.out is not None and Path(arguments.out).is_file():
-        raise CommandError(f"--out {arguments.out!r} is a file")
+    if arguments.out is not None:
+        check_out(Path(arguments.out))
     if arguments.queries is None:
         return table
     if table.name != "query-words":
