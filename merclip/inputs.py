@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from merclip.errors import InputError, InputTypeError, MediaTypeError, NoModalityError
+from merclip.errors import (
+    InputError,
+    InputTypeError,
+    LabelError,
+    MediaTypeError,
+    NoModalityError,
+)
 from merclip.types import Audio, Clip, Clips, Video, is_tensor
 
 MODALITY_KEYS = ("video", "audio", "text")
@@ -88,6 +94,25 @@ def labels_in(X: Any) -> list[Any] | None:
             missing = with_label.index(False)
             raise InputError(f"Some rows have a 'label' and row {missing} has none.")
     return None
+
+
+def given_targets(X: Any, y: Any) -> Any:
+    """Return `y`, or else the column "label" of `X`.
+
+    Raises
+    ------
+    InputError
+        There is neither.
+    LabelError
+        `y` is a single string.
+    """
+    if y is None:
+        y = labels_in(X)
+    if y is None:
+        raise InputError("Give y, or clips with a column 'label'.")
+    if isinstance(y, str):
+        raise LabelError(f"y={y!r} is a single string; give one label for each clip.")
+    return y
 
 
 def with_media(clip: Clip) -> Clip:

@@ -142,6 +142,16 @@ def add_debug_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and all warnings")
 
 
+def read_json(path: Path, option: str) -> Any:
+    """Return what the JSON file of an option holds."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CommandError(f"{option} {str(path)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CommandError(f"{option} {str(path)!r} is not JSON: {error}") from error
+
+
 def check_out(out: Path) -> None:
     """Refuse a file where a directory is to be written."""
     if out.exists() and not out.is_dir():

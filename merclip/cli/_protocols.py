@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merclip.cli._arguments import given
+from merclip.cli._arguments import given, read_json
 from merclip.cli._console import CommandError
 from merclip.cli._data_sets import Loaded
 
@@ -68,12 +67,7 @@ def read_wordings(path: Path) -> dict[str, Any]:
     CommandError
         The file is not a JSON mapping from name to labels.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise CommandError(f"--wordings {str(path)!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise CommandError(f"--wordings {str(path)!r} is not JSON: {error}") from error
+    found = read_json(path, "--wordings")
     if not isinstance(found, dict) or not all(isinstance(v, (list, dict)) for v in found.values()):
         raise CommandError(
             f"--wordings {str(path)!r} holds no mapping from the name of a wording to labels, such "

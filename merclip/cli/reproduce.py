@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from merclip.cli._arguments import (
     given,
     learning_rate,
     model_parameters,
+    read_json,
     seed,
 )
 from merclip.cli._console import (
@@ -223,12 +223,7 @@ def _check_source(arguments: argparse.Namespace, table: Table) -> None:
 
 
 def _read_texts(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        texts = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise CommandError(f"--texts {str(path)!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise CommandError(f"--texts {str(path)!r} is not JSON: {error}") from error
+    texts = read_json(path, "--texts")
     if not isinstance(texts, dict) or not all(map(_is_wording, texts, texts.values())):
         raise CommandError(
             f"--texts {str(path)!r} holds no mapping such as "

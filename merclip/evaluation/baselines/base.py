@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 
-from merclip.errors import InputError, LabelError, NotFittedError
-from merclip.inputs import as_clips, labels_in
+from merclip.errors import InputError, NotFittedError
+from merclip.inputs import as_clips, given_targets
 from merclip.labels import LabelSet, encode_label_sets, encode_targets, names_in
 from merclip.preprocess import Features
 from merclip.scoring import DEFAULT_THRESHOLD
@@ -63,7 +63,7 @@ class Baseline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         InputError
             `X` and `y` differ in length, or there are no clips.
         """
-        y = _given_targets(X, y)
+        y = given_targets(X, y)
         rows = self.encode(X)
         if len(rows) != len(y) or not len(rows):
             raise InputError(f"There are {len(rows)} clips to learn from and {len(y)} labels.")
@@ -216,13 +216,3 @@ class LearnedBaseline(Baseline):
         probability = np.zeros((len(usable), len(self.classes_)))
         probability[:, self.estimator_.classes_] = found
         return probability
-
-
-def _given_targets(X: Any, y: Any) -> Any:
-    if y is None and not isinstance(X, (Features, np.ndarray)):
-        y = labels_in(X)
-    if y is None:
-        raise InputError("Give y, or clips with a column 'label'.")
-    if isinstance(y, str):
-        raise LabelError(f"y={y!r} is a single string; give one label for each clip.")
-    return y

@@ -13,7 +13,7 @@ from merclip.errors import InputError, LabelError
 from merclip.evaluation.kinds import MULTI_LABEL, ONE_OF_N, Kind, Sentiment
 from merclip.evaluation.protocols._task import Task
 from merclip.evaluation.report import Skipped
-from merclip.inputs import as_clips, labels_in
+from merclip.inputs import as_clips, given_targets
 from merclip.labels import LabelSet, encode_label_sets, encode_targets, names_in
 from merclip.preprocess import Features
 
@@ -46,7 +46,7 @@ def make_task(
     features : Features of length n, optional
         What ``classifier.encode(clips)`` gave.
     """
-    y = _targets(clips, y)
+    y = given_targets(clips, y)
     rows = clips if isinstance(clips, Features) else as_clips(clips).clips
     for name, column in {"y": y, "groups": groups, "parts": parts, "features": features}.items():
         if column is not None and len(column) != len(rows):
@@ -169,16 +169,6 @@ def _readable(features: Features) -> tuple[list[str], tuple[Skipped, ...], Array
     if not len(read):
         raise InputError(f"No clip could be read; the first: {skipped[0].reason}")
     return ids, skipped, read
-
-
-def _targets(clips: Any, y: Any) -> Any:
-    if y is None and not isinstance(clips, Features):
-        y = labels_in(clips)
-    if y is None:
-        raise InputError("Give y, or clips with a column 'label'.")
-    if isinstance(y, str):
-        raise LabelError(f"y={y!r} is a single string; give one label for each clip.")
-    return y
 
 
 def _labels(classifier: Any, y: Any, labels: Any) -> LabelSet:
