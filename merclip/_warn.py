@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
+from typing import NoReturn
+
+from merclip.errors import InputError, SkippedClipsWarning
 
 _PACKAGE = str(Path(__file__).parent)
+_NAMED = 3
 
 
 def warn(warning: Warning) -> None:
@@ -15,3 +19,53 @@ def warn(warning: Warning) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     warnings.warn(warning, stacklevel=level)
+
+
+class Skipped:
+    """Clips that are left out: all are counted, and the first few named.
+
+    Parameters
+    ----------
+    most_rows : int, optional
+        Rows that are remembered; by default all.
+    """
+
+    def __init__(self, most_rows: int | None = None) -> None:
+        self.most_rows = most_rows
+        self.rows: list[int] = []
+        self.count = 0
+        self._named: list[str] = []
+
+    def add(self, row: int, name: str | None, reason: str) -> None:
+        """Note a clip, and why it is left out."""
+        self.count += 1
+        if self.most_rows is None or len(self.rows) < self.most_rows:
+            self.rows.append(row)
+        if len(self._named) < _NAMED:
+            self._named.append(f"{row_name(row, name, reason)}: {reason}")
+
+    def warn(self, n_clips: int, done: str = "left out") -> None:
+        """Issue one warning of all of them, if there are any."""
+        if not self.count:
+            return
+        were = "was" if self.count == 1 else "were"
+        message = f"{self.count} of {n_clips} clips {were} {done}. {self._listed()}"
+        warn(SkippedClipsWarning(message, tuple(self.rows)))
+
+    def raise_all(self) -> NoReturn:
+        """Say that no clip is left.
+
+        Raises
+        ------
+        InputError
+        """
+        raise InputError(f"No clip can be used. {self._listed()}")
+
+    def _listed(self) -> str:
+        more = self.count - len(self._named)
+        return " ".join(self._named) + (f" And {more} more." if more else "")
+
+
+def row_name(row: int, name: str | None, reason: str) -> str:
+    """Return what a clip is called in a message, which may hold its name already."""
+    return f"Row {row}" if name is None or name in reason else f"Row {row} ({name})"

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
-from tqdm.auto import tqdm
 
 from merclip._optional import import_pandas
+from merclip._warn import Skipped
 from merclip.engine import Face, OnError, Reading, check_origin, choose_device
-from merclip.errors import InputError, LabelError, NotFittedError
+from merclip.errors import InputError, LabelError, MerclipError, NotFittedError
 from merclip.evaluation import Report
 from merclip.evaluation.protocols import evaluate
-from merclip.hub import HubAccess, load_model, model_card
-from merclip.inputs import as_clips, iter_clips, labels_in
-from merclip.labels import LabelSet, encode_label_sets, encode_targets, names_in, prompt_list
-from merclip.network import MERCLIP, save_checkpoint
-from merclip.parameters import check_parameters, seed_of
+from merclip.hub import HubAccess, load_model, push_directory, write_model
+from merclip.inputs import Given, as_clips, given_targets, index_of, iter_clips
+from merclip.labels import (
+    LabelSet,
+    LabelsLike,
+    TargetsLike,
+    encode_label_sets,
+    encode_targets,
+    encode_truth,
+    names_in,
+    prompt_list,
+)
+from merclip.network import MERCLIP, Checkpoint
+from merclip.parameters import check_parameters, per_clip, seed_of
 from merclip.preprocess import (
     MODALITIES,
     ClipFeatures,
@@ -33,18 +43,40 @@ from merclip.preprocess import (
     PreprocessConfig,
 )
 from merclip.results import Prediction, make_predictions
+from merclip.rows import check_read, encoding, mark_unlabelled, readable
 from merclip.scoring import DecisionRule, log_probabilities, probabilities, threshold_row
-from merclip.session import Session
+from merclip.session import Session, stored_labels
 from merclip.training import Callback
 from merclip.training.fit import FitSettings
-from merclip.types import Clip, Clips
+from merclip.types import (
+    AudioLike,
+    ClipLike,
+    Clips,
+    ClipsLike,
+    Frame,
+    Listed,
+    Objects,
+    Rows,
+    Strings,
+    VideoLike,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
     from sklearn.utils import Tags
     from typing_extensions import Self
 
 Array = np.ndarray[Any, Any]
+Float32: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+Float64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Videos: TypeAlias = Listed[VideoLike | None]
+Sounds: TypeAlias = Listed[AudioLike | None]
+Lines: TypeAlias = Listed[str | None]
+Batch: TypeAlias = ClipsLike | Features
+OneOrMany: TypeAlias = ClipLike | Batch
+
+_LOADING = threading.RLock()
 
 
 class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -61,9 +93,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         or several, which are averaged. None takes those of `y`, or those that
         the model was saved with.
     model : str, path or mapping
-        "mini" (embedded, needs no network); a checkpoint's directory;
-        "org/name" on the Hugging Face Hub; or an open_clip architecture, by
-        name ("ViT-B-32"), JSON file or dictionary, for a new network.
+        "mini" (embedded, needs no network); a directory, or "org/name" on the
+        Hugging Face Hub, that holds a checkpoint; or, for a new network, one
+        that holds CLIP in open_clip's or Hugging Face's layout, or an
+        open_clip architecture by name ("ViT-B-32"), JSON file or dictionary.
     pretrained : str or path, optional
         For an architecture: a tag of open_clip ("openai"), a file of CLIP
         weights, or "random".
@@ -116,7 +149,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         holds 10 GiB at most; `FeatureCache` sets another limit.
     on_error : {"raise", "skip", "nan"}
         What a clip that cannot be read does to a batch. "skip" leaves its row
-        out; "nan" gives NaN, None as label, and the reason in `Prediction`.
+        out of whatever is returned, with a `SkippedClipsWarning` whose `rows` say
+        which; "nan" keeps its row, with NaN, None as label, and the reason in
+        `Prediction` and `predict_frame`. Both leave it out of training and measures,
+        and clips without a label too. Wrong use, such as a misspelt column or label,
+        raises always.
     on_long_label : {"warn", "raise"}
         For labels over the encoder's 77 tokens.
     warm_start : bool
@@ -157,7 +194,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        labels: Sequence[Any] | Mapping[Any, Any] | None = None,
+        labels: LabelsLike | None = None,
         *,
         model: str | os.PathLike[str] | Mapping[str, Any] = "mini",
         pretrained: str | os.PathLike[str] | None = None,
@@ -166,7 +203,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         preprocess: PreprocessConfig | None = None,
         prompt: str | Sequence[str] = "{}",
         multi_label: bool = False,
-        threshold: float | Mapping[Any, float] | None = None,
+        threshold: float | Mapping[str, float] | Mapping[int, float] | None = None,
         abstain: float | None = None,
         tune: Literal["head", "full", "none"] = "head",
         epochs: int = 20,
@@ -174,7 +211,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         microbatch: int | None = None,
         lr: float | str | None = None,
         validation: float | Literal["auto"] | Array = "auto",
-        class_weight: Any = None,
+        class_weight: Literal["balanced"] | Mapping[str, float] | Mapping[int, float] | None = None,
         callbacks: Sequence[Callback] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         use_video_audio: bool = True,
@@ -185,7 +222,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         on_error: OnError = "raise",
         on_long_label: Literal["warn", "raise"] = "warn",
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.labels = labels
@@ -218,10 +255,23 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
+    if TYPE_CHECKING:
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]:
+            """Return the parameters by name, as scikit-learn does."""
+
+        def set_params(self, **params: Any) -> Self:
+            """Set parameters by name, and return self."""
+
     # Learning ---------------------------------------------------------------
 
     def fit(
-        self, X: Any = None, y: Any = None, *, sample_weight: Any = None, groups: Any = None
+        self,
+        X: Batch | None = None,
+        y: TargetsLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        groups: Listed[Any] | Array | None = None,
     ) -> Self:
         """Learn from labelled clips.
 
@@ -247,6 +297,15 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             `y` has labels that `labels` lacks, or one class alone.
         InputError
             `X` and `y` differ in length.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clips = [{"text": "Ship it."}, {"text": "Not again!"}] * 4
+        >>> y = ["go", "stop"] * 4
+        >>> clf = EmotionClassifier(epochs=5, random_state=0).fit(clips, y)
+        >>> clf.classes_.tolist(), len(clf.history_)
+        (['go', 'stop'], 5)
         """
         check_parameters(self.get_params(deep=False))
         if not (self.warm_start and hasattr(self, "_session")):
@@ -259,22 +318,25 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise InputError("y goes with X: give the clips too.")
             self._required_labels()
             return self
-        y = self._given_targets(X, y)
+        clips, y = self._labelled(X, y)
         labels = LabelSet.of(names_in(y, self.multi_label) if self.labels is None else self.labels)
-        clips, targets = self._training_data(X, y, labels)
+        targets = self._targets(y, labels)
         if self.tune == "none":
             return self._fit_temperature(clips, targets, labels)
         if not self.multi_label and len(np.unique(targets)) < 2:
             raise InputError("y has one class alone; there is nothing to tell apart.")
-        return self._train(clips, targets, labels, self._settings(), sample_weight, groups)
+        settings = self._settings(least_classes=2)
+        return self._train(clips, targets, labels, settings, sample_weight, groups)
 
-    def partial_fit(self, X: Any, y: Any = None, *, classes: Any = None) -> Self:
+    def partial_fit(
+        self, X: Batch, y: TargetsLike | None = None, *, classes: LabelsLike | None = None
+    ) -> Self:
         """Go on learning from a few more clips: one pass, no validation.
 
         Parameters
         ----------
-        X, y
-            As for `fit`.
+        X : as for `fit`
+        y : as for `fit`, optional
         classes : sequence, optional
             All labels that will ever come; needed in the first call unless
             `labels` was given or the model was saved with labels.
@@ -282,6 +344,20 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         self
+
+        Raises
+        ------
+        LabelError
+            No labels are known yet, or `y` has others.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["go", "stop"])
+        >>> for batch in ([{"text": "Ship it."}], [{"text": "Not again!"}]):
+        ...     clf = clf.partial_fit(batch, ["go"])
+        >>> clf.classes_.tolist()
+        ['go', 'stop']
         """
         check_parameters(self.get_params(deep=False))
         self._ready()
@@ -290,7 +366,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels = LabelSet.of(classes)
         if labels is None:
             raise LabelError("The first call of partial_fit needs classes=, or set labels=.")
-        clips, targets = self._training_data(X, self._given_targets(X, y), labels)
+        clips, y = self._labelled(X, y)
+        targets = self._targets(y, labels)
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)
         return self._train(clips, targets, labels, settings)
 
@@ -298,12 +375,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(
         self,
-        X: Any = None,
-        audio: Any = None,
-        text: Any = None,
+        X: OneOrMany | None = None,
+        audio: AudioLike | Sounds | None = None,
+        text: str | Lines | None = None,
         *,
-        video: Any = None,
-        labels: Any = None,
+        video: VideoLike | Videos | None = None,
+        labels: LabelsLike | None = None,
     ) -> Array:
         """Return the label of each clip.
 
@@ -322,29 +399,118 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (n,), or (n, k) of 0 and 1 with ``multi_label=True``
+
+        Raises
+        ------
+        MerclipError
+            A clip that cannot be read, with ``on_error="raise"``; arguments that do not
+            fit together; or no labels are known.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> clf.predict(text=["What a lovely day!", "He died."]).tolist()
+        ['happy', 'sad']
+        >>> clf.predict(text="What a lovely day!", labels=["bored", "delighted"]).tolist()
+        ['delighted']
         """
         if labels is not None:
             return self.with_labels(labels).predict(X, audio, text, video=video)
         return self._rule().labels(self.predict_proba(X, audio, text, video=video))
 
     def predict_proba(
-        self, X: Any = None, audio: Any = None, text: Any = None, *, video: Any = None
-    ) -> Array:
-        """Return probabilities of shape (n, k); columns follow `classes_`."""
+        self,
+        X: OneOrMany | None = None,
+        audio: AudioLike | Sounds | None = None,
+        text: str | Lines | None = None,
+        *,
+        video: VideoLike | Videos | None = None,
+    ) -> Float64:
+        """Return the probability of each label.
+
+        Parameters
+        ----------
+        X : as for `predict`
+        audio, text, video : as for `predict`, optional
+
+        Returns
+        -------
+        ndarray of shape (n, k), float64
+            In [0, 1]; columns follow `classes_`, and rows sum to 1 unless
+            ``multi_label=True``. A row is NaN where the clip could not be read.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> clf.predict_proba(text=["What a lovely day!", "He died."]).sum(axis=1).round(6).tolist()
+        [1.0, 1.0]
+        """
         logits = self._logits(self._features(X, audio, text, video))
         return probabilities(logits, multi_label=self.multi_label)
 
     def predict_log_proba(
-        self, X: Any = None, audio: Any = None, text: Any = None, *, video: Any = None
-    ) -> Array:
-        """Return the logarithms of `predict_proba`."""
+        self,
+        X: OneOrMany | None = None,
+        audio: AudioLike | Sounds | None = None,
+        text: str | Lines | None = None,
+        *,
+        video: VideoLike | Videos | None = None,
+    ) -> Float64:
+        """Return the logarithm of each probability, without underflow.
+
+        Parameters
+        ----------
+        X : as for `predict`
+        audio, text, video : as for `predict`, optional
+
+        Returns
+        -------
+        ndarray of shape (n, k), float64
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> logs = clf.predict_log_proba(text="What a lovely day!")
+        >>> np.allclose(np.exp(logs), clf.predict_proba(text="What a lovely day!"))
+        True
+        """
         logits = self._logits(self._features(X, audio, text, video))
         return log_probabilities(logits, multi_label=self.multi_label)
 
     def decision_function(
-        self, X: Any = None, audio: Any = None, text: Any = None, *, video: Any = None
-    ) -> Array:
-        """Return logits of shape (n, k); for two classes their difference, (n,)."""
+        self,
+        X: OneOrMany | None = None,
+        audio: AudioLike | Sounds | None = None,
+        text: str | Lines | None = None,
+        *,
+        video: VideoLike | Videos | None = None,
+    ) -> Float32:
+        """Return the logits of which probabilities are made.
+
+        Parameters
+        ----------
+        X : as for `predict`
+        audio, text, video : as for `predict`, optional
+
+        Returns
+        -------
+        ndarray of shape (n, k), float32
+            Of shape (n,) for two classes, one-of-n: how much the second is ahead, as
+            scikit-learn has it.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> clf.decision_function(text=["What a lovely day!", "He died."]).shape
+        (2,)
+        >>> clf.with_labels(["happy", "sad", "angry"]).decision_function(text="He died.").shape
+        (1, 3)
+        """
         logits = self._logits(self._features(X, audio, text, video))
         if logits.shape[1] == 2 and not self.multi_label:
             return np.asarray(logits[:, 1] - logits[:, 0])
@@ -352,33 +518,95 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_frame(
         self,
-        X: Any = None,
-        audio: Any = None,
-        text: Any = None,
+        X: OneOrMany | None = None,
+        audio: AudioLike | Sounds | None = None,
+        text: str | Lines | None = None,
         *,
-        video: Any = None,
-        labels: Any = None,
+        video: VideoLike | Videos | None = None,
+        labels: LabelsLike | None = None,
     ) -> pd.DataFrame:
-        """Return a DataFrame: id, label, one column for each class, error."""
+        """Return a table with a row for each clip (extra `pandas`).
+
+        Parameters
+        ----------
+        X : as for `predict`
+        audio, text, video : as for `predict`, optional
+        labels : as the parameter `labels`, optional
+            Other labels, for this call alone.
+
+        Returns
+        -------
+        DataFrame
+            Columns id, label, one for each label in the user's order, and error.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> clf.predict_frame([{"text": "What a lovely day!", "id": "a"}])[["id", "label"]]
+          id  label
+        0  a  happy
+        """
         classifier = self if labels is None else self.with_labels(labels)
-        found = classifier._predictions(classifier._features(X, audio, text, video))
+        names = classifier._required_labels().names
+        features = classifier._read(X, audio, text, video)
+        kept = classifier._kept(features)
+        found = classifier._predictions([features[row] for row in kept])
+        index = index_of((X, video, audio, text), len(features))
         rows = [
             {"id": item.id, "label": item.label, **item.scores, "error": item.error}
             for item in found
         ]
-        columns = ["id", "label", *classifier.labels_.names, "error"]
-        frame: pd.DataFrame = import_pandas().DataFrame(rows, columns=columns)
+        columns = ["id", "label", *names, "error"]
+        frame: pd.DataFrame = import_pandas().DataFrame(
+            rows, columns=columns, index=[index[row] for row in kept]
+        )
         return frame
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the accuracy; for multi-label, the share of clips with all labels right."""
-        truth = self._given_targets(X, y)
-        classes = self.classes_
-        if self.multi_label:
-            truth = encode_label_sets(truth, classes)
-        return float(accuracy_score(truth, self.predict(X), sample_weight=sample_weight))
+    def score(
+        self, X: Batch, y: TargetsLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the accuracy; for multi-label, the share of clips with all labels right.
 
-    def evaluate(self, X: Any, y: Any = None, *, labels: Any = None) -> Report:
+        Parameters
+        ----------
+        X : as for `fit`
+        y : as for `fit`, optional
+            The true labels; None takes the column "label" of `X`.
+        sample_weight : sequence of float, of length n, optional
+
+        Returns
+        -------
+        float
+            In [0, 1].
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> clf.score([{"text": "What a lovely day!"}, {"text": "He died."}], ["happy", "sad"])
+        1.0
+        """
+        classes = self.classes_
+        clips, truth = self._labelled(X, y)
+        features = self._read(clips)
+        rows = readable(features, "left out", least=True)
+        truth = (encode_label_sets if self.multi_label else encode_truth)(truth, classes)[rows]
+        logits = self._logits([features[row] for row in rows])
+        probability, rule = probabilities(logits, multi_label=self.multi_label), self._rule()
+        found = (rule.labels if self.multi_label else rule.positions)(probability)
+        weights = per_clip(sample_weight, len(clips), "sample_weight")
+        weights = None if weights is None else weights[rows]
+        return float(accuracy_score(truth, found, sample_weight=weights))
+
+    def evaluate(
+        self, X: Batch, y: TargetsLike | None = None, *, labels: LabelsLike | None = None
+    ) -> Report:
         """Measure this classifier, as it is, on clips that it was not fitted on.
 
         Parameters
@@ -401,38 +629,96 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             `y` has labels that are not among `labels`.
         InputError
             `X` and `y` differ in length, or ``multi_label=True``.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> clips = [{"text": "What a lovely day!"}, {"text": "He died."}]
+        >>> clf.evaluate(clips, ["happy", "sad"]).metrics["balanced_accuracy"]
+        1.0
         """
         return evaluate(self, X, y, labels=labels)
 
     # Predicting: rich results -----------------------------------------------
 
+    @overload
+    def __call__(
+        self, clip_or_clips: Objects | Strings, *, labels: LabelsLike | None = None
+    ) -> list[Prediction]: ...
+    @overload
     def __call__(
         self,
-        clip_or_clips: Any = None,
+        clip_or_clips: ClipLike | None = None,
         *,
-        video: Any = None,
-        audio: Any = None,
-        text: Any = None,
-        labels: Any = None,
-    ) -> Any:
+        video: VideoLike | None = None,
+        audio: AudioLike | None = None,
+        text: str | None = None,
+        labels: LabelsLike | None = None,
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self,
+        clip_or_clips: Batch | None = None,
+        *,
+        video: Videos | None = None,
+        audio: Sounds | None = None,
+        text: Lines | None = None,
+        labels: LabelsLike | None = None,
+    ) -> list[Prediction]: ...
+    def __call__(
+        self,
+        clip_or_clips: OneOrMany | None = None,
+        *,
+        video: VideoLike | Videos | None = None,
+        audio: AudioLike | Sounds | None = None,
+        text: str | Lines | None = None,
+        labels: LabelsLike | None = None,
+    ) -> Prediction | list[Prediction]:
         """Return a `Prediction` for one clip, or a list of them for a batch.
 
-        Parameters are those of `predict`.
+        Parameters
+        ----------
+        clip_or_clips : as `X` of `predict`
+        video, audio, text, labels : as for `predict`, optional
+
+        Returns
+        -------
+        Prediction or list of Prediction
+            A list for whatever is a batch, be it of one clip.
+
+        Raises
+        ------
+        MerclipError
+            As for `predict`.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> clf(text="What a lovely day!").label
+        'happy'
+        >>> [answer.label for answer in clf(text=["What a lovely day!", "He died."])]
+        ['happy', 'sad']
         """
         if labels is not None:
-            other = self.with_labels(labels)
-            return other(clip_or_clips, video=video, audio=audio, text=text)
+            return self.with_labels(labels)._answers(clip_or_clips, audio, text, video)
+        return self._answers(clip_or_clips, audio, text, video)
+
+    def _answers(
+        self, clip_or_clips: Any, audio: Any, text: Any, video: Any
+    ) -> Prediction | list[Prediction]:
         if isinstance(clip_or_clips, Features):
             return self._predictions(self._features(clip_or_clips, audio, text, video))
-        given = as_clips(clip_or_clips, audio, text, video=video)
-        # One clip has one answer: there is no row to skip.
-        skip = given.single and self.on_error == "skip"
-        reading = self._reading(on_error="nan") if skip else self._reading()
-        found = self._predictions(list(self._ready().engine.encode(given.clips, reading)))
-        return found[0] if given.single else found
+        self._required_labels()
+        given = self._as_clips(clip_or_clips, audio, text, video)
+        features = list(self._ready().engine.encode(given.clips, self._reading()))
+        if given.single:  # one clip has one answer: there is no row to skip
+            return self._predictions(features)[0]
+        return self._predictions([features[row] for row in self._kept(features)])
 
     def predict_iter(
-        self, clips: Iterable[Clip | Mapping[str, Any]], *, batch_size: int | None = None
+        self, clips: Iterable[ClipLike] | Frame | Rows, *, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Yield a `Prediction` for each clip as it is done, in bounded memory.
 
@@ -442,20 +728,62 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             May be endless.
         batch_size : int, optional
             Clips that are read before the first answer comes.
+
+        Yields
+        ------
+        Prediction
+            One for each clip, in order; with ``on_error="skip"`` for those that can be read.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> lines = ({"text": text} for text in ["What a lovely day!", "He died."])
+        >>> [answer.label for answer in clf.predict_iter(lines)]
+        ['happy', 'sad']
         """
         reading = self._reading() if batch_size is None else self._reading(batch_size=batch_size)
-        for features in self._ready().engine.encode(iter_clips(clips), reading):
-            yield from self._predictions([features])
+        given = iter_clips(clips, keep_broken=self.on_error != "raise")
+        skipped, n_clips = Skipped(most_rows=10), 0
+        for n_clips, features in enumerate(self._ready().engine.encode(given, reading), start=1):
+            if features.error is not None and self.on_error == "skip":
+                skipped.add(n_clips - 1, features.id, features.error)
+            else:
+                yield from self._predictions([features])
+        skipped.warn(n_clips)
 
-    def with_labels(self, labels: Any) -> Self:
-        """Return a classifier with other labels that shares this one's network."""
+    def with_labels(self, labels: LabelsLike) -> Self:
+        """Return a classifier with other labels that shares this one's network.
+
+        Parameters
+        ----------
+        labels : as the parameter `labels`
+
+        Returns
+        -------
+        EmotionClassifier
+            Training it trains the shared network.
+
+        Raises
+        ------
+        LabelError, InputTypeError
+            The labels cannot be used.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> other = clf.with_labels({"joy": "Someone full of joy.", "grief": "Someone in tears."})
+        >>> other.classes_.tolist()
+        ['grief', 'joy']
+        """
         self._ready()
         other = copy.copy(self)
         other.labels = labels
         other._required_labels()
         return other
 
-    def encode(self, X: Any) -> Features:
+    def encode(self, X: ClipLike | ClipsLike) -> Features:
         """Run the encoders once, for many calls of `fit` and `predict`.
 
         Parameters
@@ -465,12 +793,20 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         Features
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> features = clf.encode([{"text": "What a lovely day!"}, {"text": "He died."}])
+        >>> features, clf.predict(features, labels=["delighted", "mourning"]).tolist()
+        (Features(n=2), ['delighted', 'mourning'])
         """
         engine = self._ready().engine
-        clips = as_clips(X).clips
+        clips = self._as_clips(X).clips
         encoded = engine.encode(clips, self._reading(for_training=True))
-        bar = tqdm(encoded, "encode", len(clips), disable=not self.verbose)
-        return Features(bar, engine.fingerprint())
+        features = list(encoding(encoded, len(clips), bar=bool(self.verbose)))
+        return Features([features[row] for row in self._kept(features)], engine.fingerprint())
 
     # Models -----------------------------------------------------------------
 
@@ -492,17 +828,32 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         name_or_dir : str or path
             A directory, "org/name" on the Hub, or "mini".
-        revision, cache_dir, token, local_files_only, force_download
-            As in huggingface_hub.
+        revision : str, optional
+            Branch, tag or commit. All files come from the commit that it is at the first.
+        cache_dir, token, local_files_only, force_download
+            As in huggingface_hub; for the CLIP weights below the checkpoint too.
         **params
             Parameters of the classifier; they win over what was saved.
+
+        Returns
+        -------
+        EmotionClassifier
+            Of the class that it was called on, ready to predict.
 
         Raises
         ------
         ModelNotFoundError
-            There is no such checkpoint.
+            There is no such checkpoint, or the Hub cannot be reached and the cache
+            lacks a file.
         CheckpointError
-            It is broken, or needs a newer merclip.
+            It is broken, needs a newer merclip, or would have to run code.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier.from_pretrained("mini", device="cpu")
+        >>> "happy" in clf.labels_.names
+        True
         """
         access = HubAccess(revision, cache_dir, token, local_files_only, force_download)
         classifier = cls(model=name_or_dir, revision=revision, **params)
@@ -518,36 +869,156 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return classifier
 
     def save_pretrained(
-        self, directory: str | os.PathLike[str], *, bundle_backbone: bool = False
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        bundle_backbone: bool = False,
+        report: Report | None = None,
+        card_data: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Write ``config.json``, ``model.safetensors`` and a model card.
+        """Write ``config.json``, ``model.safetensors`` and a model card, ``README.md``.
+
+        A checkpoint that lies there already is replaced, its card included; other
+        files stay.
 
         Parameters
         ----------
         directory : path
         bundle_backbone : bool
             Store frozen CLIP towers that came from the Hub too.
+        report : Report, optional
+            What `evaluate` found for this very network: its results go into the card.
+        card_data : mapping, optional
+            Metadata of the card that merclip cannot know, such as
+            ``{"datasets": ["org/clips"], "license": "mit"}``.
 
         Returns
         -------
         Path
             The directory.
+
+        Raises
+        ------
+        InputError
+            The directory has a file of one of the three names that is not merclip's, or
+            the report is of other weights.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     sorted(os.listdir(clf.save_pretrained(directory)))
+        ['README.md', 'config.json', 'model.safetensors']
         """
-        session, labels = self._ready(), self._label_set()
-        threshold = session.fitted_threshold if self.threshold is None else self.threshold
-        session.describe(labels, prompt_list(self.prompt), self.multi_label, threshold)
-        path = Path(directory)
-        card = model_card(session.checkpoint, labels)
-        save_checkpoint(session.checkpoint, path, card, bundle_backbone=bundle_backbone)
-        return path
+        return write_model(
+            self._described(),
+            self._label_set(),
+            Path(directory),
+            bundle_backbone=bundle_backbone,
+            report=report,
+            card_data=card_data,
+        )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        commit_message: str | None = None,
+        bundle_backbone: bool = False,
+        report: Report | None = None,
+        card_data: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Send what `save_pretrained` writes to a repository on the Hugging Face Hub.
+
+        Parameters
+        ----------
+        repo_id : str
+            "org/name", made if it does not exist.
+        private : bool, optional
+            For a new repository.
+        token : str or bool, optional
+            One that may write; by default that of this machine.
+        revision : str, optional
+            Branch, made if it does not exist; by default "main".
+        create_pr : bool
+            Open a pull request in place of a commit.
+        commit_message : str, optional
+        bundle_backbone, report, card_data
+            As for `save_pretrained`.
+
+        Returns
+        -------
+        str
+            Address of the commit, or of the pull request.
+
+        Raises
+        ------
+        UploadError
+            No token, no write access, or no Hub; the message says what to do.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier.from_pretrained("my-model")                # doctest: +SKIP
+        >>> clf.push_to_hub("me/my-model", private=True)                       # doctest: +SKIP
+        """
+        checkpoint, labels = self._described(), self._label_set()
+
+        def write(folder: Path) -> Path:
+            return write_model(
+                checkpoint,
+                labels,
+                folder,
+                bundle_backbone=bundle_backbone,
+                name=repo_id,
+                report=report,
+                card_data=card_data,
+            )
+
+        return push_directory(
+            write,
+            repo_id,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=commit_message,
+        )
 
     def to(self, device: str | torch.device) -> Self:
-        """Move to a device and return self."""
-        chosen = choose_device(device)
+        """Move to a device and return self.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            Such as "cuda", "mps" or "cpu".
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DeviceError
+            This machine has no such device.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> clf = EmotionClassifier(["happy", "sad"])
+        >>> clf.to("cpu").device_
+        device(type='cpu')
+        """
+        choose_device(device)
         self.device = device
         if hasattr(self, "_session"):
-            self._session.engine.network.to(chosen)
-            self._session.engine.forget_labels()
+            self._session.to(device)
         return self
 
     # State that scikit-learn and users look at --------------------------------
@@ -594,7 +1065,26 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return threshold_row(fitted if self.threshold is None else self.threshold, self.classes_)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return self._label_set() is not None
+        # Asked by a notebook that shows the classifier: no model is loaded for it.
+        loaded = self.labels is not None or hasattr(self, "_session")
+        try:
+            labels = self._label_set() if loaded else stored_labels(self.model, self._hub_access())
+            return labels is not None and self._enough(labels) is not None
+        except MerclipError:
+            return False
+
+    def __dir__(self) -> list[str]:
+        # scikit-learn's asks for the value of each attribute, which would load the model.
+        names = list(object.__dir__(self))
+        if hasattr(self, "_session"):
+            return names
+        return [name for name in names if name.startswith("_") or not name.endswith("_")]
+
+    def _get_fitted_attr_html(self, doc_link: str = "") -> Any:
+        try:
+            return super()._get_fitted_attr_html(doc_link)
+        except MerclipError:  # a parameter that cannot be used, which the page shows too
+            return {}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -611,24 +1101,36 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _ready(self) -> Session:
         """Return the session, loading the model at first use."""
         if not hasattr(self, "_session"):
-            check_parameters(self.get_params(deep=False))
-            self._load()
+            # Else every thread would load a network of its own, and random weights of
+            # one would be drawn between those of another.
+            with _LOADING:
+                if not hasattr(self, "_session"):
+                    check_parameters(self.get_params(deep=False))
+                    self._load()
         return self._session
 
     def _load(self, access: HubAccess | None = None) -> None:
-        device = choose_device(self.device)
+        choose_device(self.device)
+        access = access or self._hub_access()
         # Layers that the model does not bring start from random_state.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.random_state))
+            # Not torch.manual_seed, which seeds every GPU too.
+            torch.default_generator.manual_seed(seed_of(self.random_state))
             checkpoint = load_model(
                 self.model,
                 pretrained=self.pretrained,
-                access=access or self._hub_access(),
+                access=access,
                 network=self.network,
                 preprocess=self.preprocess,
             )
-        checkpoint.network.to(device)
-        self._session = Session(checkpoint, getattr(torch, self.dtype))
+        self._session = Session(checkpoint, getattr(torch, self.dtype), self.device, access)
+
+    def _described(self) -> Checkpoint:
+        """Return the checkpoint, with labels, prompts and threshold as they are now."""
+        session, labels = self._ready(), self._label_set()
+        threshold = session.fitted_threshold if self.threshold is None else self.threshold
+        session.describe(labels, prompt_list(self.prompt), self.multi_label, threshold)
+        return session.checkpoint
 
     def _hub_access(self) -> HubAccess:
         # fit loads again what from_pretrained did; a pickle must not hold the token.
@@ -667,14 +1169,31 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, X: Any = None, audio: Any = None, text: Any = None, video: Any = None
     ) -> list[ClipFeatures]:
         self._required_labels()
+        features = self._read(X, audio, text, video)
+        return [features[row] for row in self._kept(features)]
+
+    def _read(
+        self, X: Any = None, audio: Any = None, text: Any = None, video: Any = None
+    ) -> list[ClipFeatures]:
+        """Encode clips; those that cannot be read keep their place, and say why."""
         engine = self._ready().engine
         if not isinstance(X, Features):
-            clips = as_clips(X, audio, text, video=video).clips
+            clips = self._as_clips(X, audio, text, video).clips
             return list(engine.encode(clips, self._reading()))
         if audio is not None or text is not None or video is not None:
             raise InputError("Features are whole clips; give no audio, text or video beside.")
         check_origin(X, engine.fingerprint())
+        if self.on_error == "raise":
+            check_read(X)
         return list(X)
+
+    def _as_clips(self, X: Any, audio: Any = None, text: Any = None, video: Any = None) -> Given:
+        return as_clips(X, audio, text, video=video, keep_broken=self.on_error != "raise")
+
+    def _kept(self, features: Sequence[ClipFeatures]) -> Sequence[int]:
+        """Return the positions of clips that get a row."""
+        skip = self.on_error == "skip"
+        return readable(features, "left out") if skip else range(len(features))
 
     def _logits(self, features: Sequence[ClipFeatures]) -> Array:
         return self._ready().logits(
@@ -697,23 +1216,20 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         calibrated = not self.multi_label and fitted_for == labels.classes.tolist()
         return make_predictions(features, probability, self._rule(), labels, calibrated)
 
-    def _given_targets(self, X: Any, y: Any) -> Any:
-        if y is None and not isinstance(X, Features):
-            y = labels_in(X)
-        if y is None:
-            raise InputError("Give y, or clips with a column 'label'.")
-        return y
-
-    def _training_data(self, X: Any, y: Any, labels: LabelSet) -> tuple[Clips | Features, Array]:
-        if isinstance(y, str):
-            raise LabelError(f"y={y!r} is a single string; give one label for each clip.")
-        clips = X if isinstance(X, Features) else as_clips(X).clips
+    def _labelled(self, X: Any, y: Any) -> tuple[Clips | Features, Any]:
+        """Return clips, and one label or collection of labels for each."""
+        some = self.on_error != "raise"
+        y = given_targets(None if isinstance(X, Features) else X, y, some=some)
+        clips = X if isinstance(X, Features) else self._as_clips(X).clips
         if isinstance(clips, Features):
             check_origin(clips, self._ready().engine.fingerprint())
         if len(clips) != len(y):
             raise InputError(f"X has {len(clips)} clips and y has {len(y)} labels.")
+        return mark_unlabelled(clips, y) if some else (clips, y)
+
+    def _targets(self, y: Any, labels: LabelSet) -> Array:
         encode = encode_label_sets if self.multi_label else encode_targets
-        return clips, encode(y, self._enough(labels).classes)
+        return encode(y, self._enough(labels).classes)
 
     def _settings(self, **changed: Any) -> FitSettings:
         directory = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
@@ -760,11 +1276,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.multi_label:
             raise InputError("tune='none' calibrates one-of-n probabilities, not multi-label.")
         session = self._ready()
-        reading = self._reading(on_error="raise" if self.on_error == "raise" else "nan")
-        encoded = clips if isinstance(clips, Features) else session.engine.encode(clips, reading)
+        features = self._read(clips)
+        rows = readable(features, "calibrated on", least=True)
         session.calibrate(
-            list(encoded),
-            targets,
+            [features[row] for row in rows],
+            targets[rows],
             labels=labels,
             prompts=prompt_list(self.prompt),
             on_long_label=self.on_long_label,

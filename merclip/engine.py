@@ -24,6 +24,7 @@ from merclip.errors import (
     MissingExtraError,
     ModalityWarning,
 )
+from merclip.inputs import as_ours
 from merclip.labels import LabelSet
 from merclip.network import Checkpoint
 from merclip.preprocess import (
@@ -41,6 +42,7 @@ from merclip.preprocess import (
     weights_digest,
 )
 from merclip.preprocess.text import tokenize
+from merclip.rows import reason_of, with_row
 from merclip.types import Clip
 
 OnError = Literal["raise", "skip", "nan"]
@@ -66,7 +68,8 @@ class Reading:
     use_video_audio : bool
         Whether a video brings its own sound when no `audio` is given.
     on_error : {"raise", "skip", "nan"}
-        "nan" gives features without sequences whose `error` says why.
+        "raise" ends with the first clip that cannot be read; the others give features
+        without sequences whose `error` says why, and "skip" is up to who takes them.
     for_training : bool
         Read every modality that the network takes, also those that it cannot
         use before it is trained.
@@ -89,7 +92,7 @@ class _Read(NamedTuple):
     """A clip's name, what was read of it or why nothing was, and where to keep features."""
 
     name: str | None
-    content: Sample | Encoded | str
+    content: Sample | Encoded | MerclipError
     place: Place | None = None
 
 
@@ -125,7 +128,7 @@ class Engine:
             if reading.cache is not None and made_for != (now := self._written()):
                 reader, made_for = self._reader(preprocessor, reading.cache), now
             read = [self._read(reader, i, clip, reading.on_error, said) for i, clip in batch]
-            yield from self._encode_batch([item for item in read if item is not None])
+            yield from self._encode_batch(read)
 
     def preprocessor(self, reading: Reading) -> Preprocessor:
         """Return what turns clips into tensors for this network."""
@@ -206,14 +209,14 @@ class Engine:
 
     def _read(
         self, reader: Reader, index: int, clip: Clip, on_error: OnError, said: set[str]
-    ) -> _Read | None:
+    ) -> _Read:
         try:
             content, place = reader(clip)
-        except MerclipError as error:
+        except Exception as error:
+            ours = as_ours(error)
             if on_error == "raise":
-                raise _with_row(error, index, clip) from error
-            reason = f"{type(error).__name__}: {error}"
-            return None if on_error == "skip" else _Read(clip.name, reason)
+                raise with_row(ours, index, clip) from error
+            return _Read(clip.name, ours)
         for warning in content.warnings:
             # A thousand clips with the same lack are one warning; each keeps its own in results.
             if str(warning) in said:
@@ -233,8 +236,8 @@ class Engine:
 def _features(item: _Read, rows: Iterator[dict[str, Tensor]]) -> ClipFeatures:
     """Return a clip's features; of a sample, they are the next of the encoders' rows."""
     content = item.content
-    if isinstance(content, str):
-        return ClipFeatures({}, item.name, error=content)
+    if isinstance(content, MerclipError):
+        return ClipFeatures({}, item.name, error=reason_of(content))
     if isinstance(content, Sample):
         # Clones let go of the batch's storage, of which each row is a view.
         sequences = {letter: part.cpu().clone() for letter, part in next(rows).items()}
@@ -354,9 +357,3 @@ def _warn_of_untrained_fusion() -> None:
         "and sound is left out. Call fit first."
     )
     warn(ModalityWarning(message))
-
-
-def _with_row(error: MerclipError, index: int, clip: Clip) -> MerclipError:
-    name = clip.name
-    place = f"Row {index}" if name is None or name in str(error) else f"Row {index} ({name})"
-    return type(error)(f"{place}: {error}")

@@ -10,96 +10,368 @@ from sklearn.exceptions import NotFittedError as _SklearnNotFittedError
 
 
 class MerclipError(Exception):
-    """Base of all errors raised by merclip."""
+    """Base of all errors raised by merclip.
+
+    Examples
+    --------
+    >>> from merclip import Clip, errors
+    >>> try:
+    ...     Clip("talk.mp4", start=-1)
+    ... except errors.MerclipError as error:
+    ...     print(type(error).__name__)
+    InputError
+    """
 
 
 class InputError(MerclipError, ValueError):
-    """An argument has the right type but a value that cannot be used."""
+    """An argument has the right type but a value that cannot be used.
+
+    Examples
+    --------
+    >>> from merclip import Clip
+    >>> Clip("talk.mp4", start=-1)
+    Traceback (most recent call last):
+        ...
+    merclip.errors.InputError: start must be at least 0 seconds, got -1.
+    """
 
 
 class InputTypeError(MerclipError, TypeError):
-    """An argument is of a type that merclip does not take."""
+    """An argument is of a type that merclip does not take.
+
+    Examples
+    --------
+    >>> from merclip import Clips
+    >>> Clips([3])
+    Traceback (most recent call last):
+        ...
+    merclip.errors.InputTypeError: Clips holds Clip objects or mappings, got int.
+    """
 
 
 class MediaNotFoundError(MerclipError, FileNotFoundError):
-    """A path to a video or a sound file does not exist."""
+    """A path to a video or a sound file does not exist.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> clf = EmotionClassifier(["calm", "tense"])
+    >>> try:
+    ...     clf.predict("no-such-clip.mp4")
+    ... except FileNotFoundError as error:
+    ...     print(type(error).__name__)
+    MediaNotFoundError
+    """
 
 
 class MediaTypeError(InputTypeError):
-    """A media source is a folder, a text-mode file or another wrong kind."""
+    """A media source is a folder, a text-mode file or another wrong kind.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> clf = EmotionClassifier(["calm", "tense"])
+    >>> try:
+    ...     clf.predict(".")
+    ... except TypeError as error:
+    ...     print(type(error).__name__)
+    MediaTypeError
+    """
 
 
 class DecodeError(InputError):
-    """A file is empty, is not media, or nothing in it can be decoded."""
+    """A file is empty, is not media, or nothing in it can be decoded.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> clf = EmotionClassifier(["calm", "tense"])
+    >>> try:
+    ...     clf.predict(b"not a video")
+    ... except ValueError as error:
+    ...     print(type(error).__name__)
+    DecodeError
+    """
 
 
 class MissingStreamError(InputError):
-    """A file has no stream of the kind that was asked for."""
+    """A file has no stream of the kind that was asked for.
+
+    Examples
+    --------
+    >>> from merclip import errors
+    >>> issubclass(errors.MissingStreamError, ValueError)
+    True
+    """
 
 
 class ShapeError(InputError):
-    """An array of frames or sound does not have an accepted shape."""
+    """An array of frames or sound does not have an accepted shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip import Audio
+    >>> Audio(np.zeros((16000, 2)), rate=16000)                       # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    merclip.errors.ShapeError: ...It looks like (n, channels): use array.T.
+    """
 
 
 class NoModalityError(InputError):
-    """A clip has neither video nor sound nor text."""
+    """A clip has neither video nor sound nor text.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> EmotionClassifier(["calm", "tense"]).predict()
+    Traceback (most recent call last):
+        ...
+    merclip.errors.NoModalityError: Give at least one of video, audio and text.
+    """
 
 
 class LabelError(InputError):
-    """A label set, or a label in `y`, cannot be used."""
+    """A label set, or a label in `y`, cannot be used.
+
+    Examples
+    --------
+    >>> from merclip import LabelSet
+    >>> LabelSet.of(["joy", "Joy "])
+    Traceback (most recent call last):
+        ...
+    merclip.errors.LabelError: The labels 'joy' and 'Joy ' are the same.
+    """
 
 
 class NotFittedError(MerclipError, _SklearnNotFittedError):  # type: ignore[misc]
-    """No labels are known yet, so there is nothing to predict."""
+    """No labels are known yet, so there is nothing to predict.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier, errors
+    >>> try:
+    ...     EmotionClassifier().fit()
+    ... except errors.NotFittedError as error:
+    ...     print(error)
+    fit() without clips needs labels=.
+    """
 
 
 class CheckpointError(MerclipError, RuntimeError):
-    """A checkpoint cannot be read, or its weights do not fit its config."""
+    """A checkpoint cannot be read, or its weights do not fit its config.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from merclip import EmotionClassifier
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     _ = pathlib.Path(directory, "config.json").write_text("{")
+    ...     try:
+    ...         EmotionClassifier.from_pretrained(directory)
+    ...     except RuntimeError as error:
+    ...         print(type(error).__name__)
+    CheckpointError
+    """
 
 
 class ModelNotFoundError(MerclipError, FileNotFoundError):
-    """A model cannot be had from the name or directory that was given."""
+    """A model cannot be had from the name or directory that was given.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> try:
+    ...     EmotionClassifier.from_pretrained("./no-such-directory")
+    ... except FileNotFoundError as error:
+    ...     print(type(error).__name__)
+    ModelNotFoundError
+    """
+
+
+class UploadError(MerclipError, RuntimeError):
+    """A model could not be sent to the Hub.
+
+    Examples
+    --------
+    >>> from merclip import errors
+    >>> issubclass(errors.UploadError, RuntimeError)
+    True
+    """
 
 
 class DatasetNotFoundError(MerclipError, FileNotFoundError):
-    """A folder does not hold the data set that it was taken for."""
+    """A folder does not hold the data set that it was taken for.
+
+    Examples
+    --------
+    >>> from merclip.datasets import load_clips
+    >>> load_clips("none.csv")
+    Traceback (most recent call last):
+        ...
+    merclip.errors.DatasetNotFoundError: There is no file or folder 'none.csv': check the path.
+    """
 
 
 class DeviceError(MerclipError, RuntimeError):
-    """The requested device does not exist on this machine."""
+    """The requested device does not exist on this machine.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> try:
+    ...     EmotionClassifier(["calm", "tense"], device="cuda:99").predict(text="hi")
+    ... except RuntimeError as error:
+    ...     print(type(error).__name__)
+    DeviceError
+    """
 
 
 class MissingExtraError(MerclipError, ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is needed and not installed.
+
+    Examples
+    --------
+    >>> from merclip import errors
+    >>> issubclass(errors.MissingExtraError, ImportError)
+    True
+    """
 
 
 class MerclipWarning(UserWarning):
-    """Base of all warnings issued by merclip."""
+    """Base of all warnings issued by merclip.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from merclip import EmotionClassifier, errors
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", errors.MerclipWarning)
+    ...     answer = EmotionClassifier(["calm", "tense"])(text="well, " * 100)
+    >>> answer.warnings[0][:22]
+    'The text is too long; '
+    """
 
 
 class DecodeWarning(MerclipWarning):
-    """Only a part of a file could be decoded, and that part is used."""
+    """Only a part of a file could be decoded, and that part is used.
+
+    Examples
+    --------
+    >>> from merclip import errors
+    >>> issubclass(errors.DecodeWarning, errors.MerclipWarning)
+    True
+    """
 
 
 class ModalityWarning(MerclipWarning):
-    """A modality was given but could not be used."""
+    """A modality was given but could not be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import warnings
+    >>> from merclip import EmotionClassifier, errors
+    >>> clf = EmotionClassifier(["calm", "tense"])
+    >>> silence = np.zeros(16000, np.float32)
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", errors.ModalityWarning)
+    ...     answer = clf(audio=(silence, 16000), text="hi")
+    >>> answer.modalities_used, answer.warnings
+    (('text',), ('The sound is silent and was left out.',))
+    """
 
 
 class LabelTooLongWarning(MerclipWarning):
-    """A label is longer than the text encoder's context; its end is lost."""
+    """A label is longer than the text encoder's context; its end is lost.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from merclip import EmotionClassifier, errors
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", errors.LabelTooLongWarning)
+    ...     try:
+    ...         EmotionClassifier(["calm", "very " * 100])(text="hi")
+    ...     except errors.LabelTooLongWarning as warning:
+    ...         print(type(warning).__name__)
+    LabelTooLongWarning
+    """
 
 
 class TextTooLongWarning(MerclipWarning):
-    """A transcript is longer than the text encoder's context; its end is lost."""
+    """A transcript is longer than the text encoder's context; its end is lost.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from merclip import EmotionClassifier, errors
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", errors.TextTooLongWarning)
+    ...     try:
+    ...         EmotionClassifier(["calm", "tense"])(text="well, " * 100)
+    ...     except errors.TextTooLongWarning as warning:
+    ...         print(type(warning).__name__)
+    TextTooLongWarning
+    """
 
 
 class FaceWarning(MerclipWarning):
-    """Faces cannot be looked for, so whole frames are used."""
+    """Faces cannot be looked for, so whole frames are used.
+
+    Examples
+    --------
+    >>> from merclip import errors
+    >>> issubclass(errors.FaceWarning, errors.MerclipWarning)
+    True
+    """
 
 
 class CacheWarning(MerclipWarning):
-    """The feature cache cannot be written to, so clips are encoded each time."""
+    """The feature cache cannot be written to, so clips are encoded each time.
+
+    Examples
+    --------
+    >>> from merclip import errors
+    >>> issubclass(errors.CacheWarning, errors.MerclipWarning)
+    True
+    """
+
+
+class SkippedClipsWarning(MerclipWarning):
+    """Clips could not be used, and were left out.
+
+    Attributes
+    ----------
+    rows : tuple of int
+        Where they stood among the clips that were given; `predict_iter`, which may be
+        endless, keeps the first ten.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from merclip import EmotionClassifier, errors
+    >>> clf = EmotionClassifier(["calm", "tense"], on_error="skip")
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always", errors.SkippedClipsWarning)
+    ...     clf.predict(["no-such-clip.mp4", {"text": "hi"}]).shape
+    (1,)
+    >>> [warning.message.rows for warning in caught]
+    [(0,)]
+    """
+
+    def __init__(self, message: str, rows: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.rows = rows
 
 
 class CheckpointWarning(MerclipWarning):
-    """A loaded checkpoint does not reproduce its own reference logits."""
+    """A loaded checkpoint does not reproduce its own reference logits.
+
+    Examples
+    --------
+    >>> from merclip import errors
+    >>> issubclass(errors.CheckpointWarning, errors.MerclipWarning)
+    True
+    """

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from merclip.errors import (
+    DecodeError,
     InputError,
     InputTypeError,
     LabelError,
     MediaTypeError,
+    MerclipError,
     NoModalityError,
 )
 from merclip.types import Audio, Clip, Clips, Video, is_tensor
@@ -33,7 +35,36 @@ class Given(NamedTuple):
     single: bool
 
 
-def as_clips(X: Any = None, audio: Any = None, text: Any = None, *, video: Any = None) -> Given:
+@dataclasses.dataclass(frozen=True, eq=False)
+class BrokenRow(Clip):
+    """A row that is no clip; `problem` is why, and is raised when it is read."""
+
+    problem: MerclipError = dataclasses.field(
+        default_factory=lambda: InputError("The row is no clip."), kw_only=True
+    )
+
+
+def as_ours(error: Exception) -> MerclipError:
+    """Return what went wrong with one clip as an error of ours.
+
+    Memory that is used up, a package that is missing and a warning that the user has made
+    an error say nothing of a clip: they are raised.
+    """
+    if isinstance(error, (MemoryError, ImportError, Warning)):
+        raise error
+    if isinstance(error, MerclipError):
+        return error
+    return DecodeError(f"It cannot be read ({type(error).__name__}: {error}).")
+
+
+def as_clips(
+    X: Any = None,
+    audio: Any = None,
+    text: Any = None,
+    *,
+    video: Any = None,
+    keep_broken: bool = False,
+) -> Given:
     """Turn the arguments of `predict` into clips.
 
     Parameters
@@ -42,6 +73,8 @@ def as_clips(X: Any = None, audio: Any = None, text: Any = None, *, video: Any =
         With `audio` or `text` given, a video or a list of videos.
     audio, text, video : one item or a list
         Lists must have one length.
+    keep_broken : bool
+        Take rows with values that no clip can have as `BrokenRow`.
 
     Raises
     ------
@@ -58,11 +91,13 @@ def as_clips(X: Any = None, audio: Any = None, text: Any = None, *, video: Any =
         raise NoModalityError("Give at least one of video, audio and text.")
     if audio is not None or text is not None or video is not None:
         return _from_parts(video if X is None else X, audio, text)
-    return _from_rows(X)
+    return _from_rows(X, keep_broken)
 
 
-def iter_clips(clips: Iterable[Any]) -> Iterator[Clip]:
+def iter_clips(clips: Any, *, keep_broken: bool = False) -> Iterator[Clip]:
     """Yield clips one at a time from an iterable, which may be endless.
+
+    `keep_broken` is that of `as_clips`.
 
     Raises
     ------
@@ -74,14 +109,17 @@ def iter_clips(clips: Iterable[Any]) -> Iterator[Clip]:
             f"An iterable of clips is needed, got one {type(clips).__name__}: put it in a list."
         )
     if _is_frame(clips) or _is_dataset(clips):
-        yield from _from_rows(clips).clips
+        yield from _from_rows(clips, keep_broken).clips
         return
     for index, row in enumerate(clips):
-        yield _row(row, index)
+        yield _row(row, index, keep_broken)
 
 
-def labels_in(X: Any) -> list[Any] | None:
-    """Return the column "label" of a DataFrame, data set or list of dicts."""
+def labels_in(X: Any, *, some: bool = False) -> list[Any] | None:
+    """Return the column "label" of a DataFrame, data set or list of dicts.
+
+    With `some` a dict without it counts as one whose label is None, unless all are.
+    """
     if _is_frame(X):
         return list(X[LABEL_KEY]) if LABEL_KEY in X.columns else None
     if _is_dataset(X):
@@ -90,14 +128,16 @@ def labels_in(X: Any) -> list[Any] | None:
         with_label = [LABEL_KEY in row for row in X]
         if all(with_label):
             return [row[LABEL_KEY] for row in X]
+        if any(with_label) and some:
+            return [row.get(LABEL_KEY) for row in X]
         if any(with_label):
             missing = with_label.index(False)
             raise InputError(f"Some rows have a 'label' and row {missing} has none.")
     return None
 
 
-def given_targets(X: Any, y: Any) -> Any:
-    """Return `y`, or else the column "label" of `X`.
+def given_targets(X: Any, y: Any, *, some: bool = False) -> Any:
+    """Return `y`, or else the column "label" of `X`, where `some` rows may have none.
 
     Raises
     ------
@@ -107,12 +147,30 @@ def given_targets(X: Any, y: Any) -> Any:
         `y` is a single string.
     """
     if y is None:
-        y = labels_in(X)
+        y = labels_in(X, some=some)
     if y is None:
         raise InputError("Give y, or clips with a column 'label'.")
     if isinstance(y, str):
         raise LabelError(f"y={y!r} is a single string; give one label for each clip.")
     return y
+
+
+def rows_without_label(y: Any) -> list[int]:
+    """Return where labels are missing: None, NaN, or an indicator row of NaN."""
+    if hasattr(y, "columns"):
+        y = y.to_numpy()
+    if getattr(y, "ndim", 1) == 2:
+        kept = [all(map(_is_missing, row)) for row in y]
+        return [index for index, missing in enumerate(kept) if missing]
+    return [index for index, label in enumerate(y) if _is_missing(label)]
+
+
+def index_of(given: Iterable[Any], n_clips: int) -> Any:
+    """Return the index of the DataFrame or Series that rows come from, or their numbers."""
+    for value in given:
+        if hasattr(value, "iloc") and not _is_frame_row(value) and len(value) == n_clips:
+            return value.index
+    return range(n_clips)
 
 
 def with_media(clip: Clip) -> Clip:
@@ -128,6 +186,8 @@ def with_media(clip: Clip) -> Clip:
     ShapeError, InputError
         An array that cannot be used; see `Video` and `Audio`.
     """
+    if isinstance(clip, BrokenRow):
+        raise clip.problem
     given = {key: getattr(clip, key) for key in clip.modalities}
     missing: dict[str, Any] = {key: None for key in given if _is_missing(given[key])}
     if isinstance(clip.text, str) and not clip.text.strip():
@@ -157,21 +217,22 @@ def _from_parts(video: Any, audio: Any, text: Any) -> Given:
     return Given(rows, single=False)
 
 
-def _from_rows(X: Any) -> Given:
+def _from_rows(X: Any, keep_broken: bool) -> Given:
     if isinstance(X, Clip):
         return Given(Clips([X]), single=True)
     if isinstance(X, Clips):
         return Given(X, single=False)
     if isinstance(X, Mapping) or _is_frame_row(X):
-        return Given(Clips([_row(X, 0)]), single=True)
+        return Given(Clips([_row(X, 0, keep_broken)]), single=True)
     if _is_frame(X):
-        return Given(_from_frame(X), single=False)
+        return Given(_from_frame(X, keep_broken), single=False)
     if _is_dataset(X):
-        return Given(Clips(_row(X[i], i) for i in range(len(X))), single=False)
+        rows = (_row_of_dataset(X, i, keep_broken) for i in range(len(X)))
+        return Given(Clips(rows), single=False)
     column = _column(X)
     if column is None:
         return Given(Clips([Clip(video=X)]), single=True)
-    return Given(Clips(_row(row, i) for i, row in enumerate(column)), single=False)
+    return Given(Clips(_row(row, i, keep_broken) for i, row in enumerate(column)), single=False)
 
 
 def _column(value: Any) -> list[Any] | None:
@@ -217,7 +278,17 @@ def _checked_list(values: list[Any]) -> list[Any]:
     return values
 
 
-def _row(row: Any, index: int) -> Clip:
+def _row_of_dataset(rows: Any, index: int, keep_broken: bool) -> Clip:
+    try:
+        row = rows[index]  # a data set may decode its media here
+    except Exception as error:
+        if not keep_broken:
+            raise
+        return BrokenRow(problem=as_ours(error))
+    return _row(row, index, keep_broken)
+
+
+def _row(row: Any, index: int, keep_broken: bool = False) -> Clip:
     if isinstance(row, Clip):
         return row
     if _is_frame_row(row):
@@ -226,13 +297,16 @@ def _row(row: Any, index: int) -> Clip:
         return Clip(video=None if _is_missing(row) else row)
     _check_keys(row, index)
     values = {key: row[key] for key in CLIP_KEYS if key in row and not _is_missing(row[key])}
-    return _make_clip(values, index)
+    return _make_clip(values, index, keep_broken)
 
 
-def _make_clip(values: dict[str, Any], index: int) -> Clip:
+def _make_clip(values: dict[str, Any], index: int, keep_broken: bool) -> Clip:
     try:
         return Clip(**values)
     except (InputError, InputTypeError) as error:
+        if keep_broken:
+            named = {key: values[key] for key in (*MODALITY_KEYS, "id") if key in values}
+            return BrokenRow(**named, problem=error)
         raise type(error)(f"Row {index}: {error}") from error
 
 
@@ -264,7 +338,7 @@ def _close_key(key: str, given: Iterable[Any]) -> str | None:
     return found[0] if found and found[0] not in given else None
 
 
-def _from_frame(frame: Any) -> Clips:
+def _from_frame(frame: Any, keep_broken: bool) -> Clips:
     columns = [name for name in CLIP_KEYS if name in frame.columns]
     for name in map(str, frame.columns):
         close = None if name in (*CLIP_KEYS, LABEL_KEY) else _close_key(name, frame.columns)
@@ -277,7 +351,8 @@ def _from_frame(frame: Any) -> Clips:
         )
     rows = zip(*(frame[name].tolist() for name in columns), strict=True)
     return Clips(
-        _row(dict(zip(columns, values, strict=True)), index) for index, values in enumerate(rows)
+        _row(dict(zip(columns, values, strict=True)), index, keep_broken)
+        for index, values in enumerate(rows)
     )
 
 

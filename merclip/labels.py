@@ -5,13 +5,27 @@ from __future__ import annotations
 import numbers
 import string
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from merclip.errors import InputTypeError, LabelError
+from merclip._warn import warn
+from merclip.errors import InputTypeError, LabelError, MerclipWarning
+from merclip.types import Frame, Listed
+
+Label: TypeAlias = str | int
+"""What a label is called."""
+
+NUMBERED = (
+    "Where scikit-learn numbers the classes itself (probabilities of cross_val_predict, "
+    "VotingClassifier, StackingClassifier), give labels=dict(enumerate(sorted(set(y))))."
+)
+"""What to do when the words of labels are lost on the way to `fit`."""
+
+Texts: TypeAlias = str | Listed[str]
+"""A description of a label, or several that are averaged."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +51,21 @@ class LabelSet:
     ['anger', 'joy']
     """
 
-    names: tuple[Any, ...]
+    names: tuple[Label, ...]
     descriptions: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, labels: Any) -> LabelSet:
+    def of(cls, labels: LabelsLike) -> LabelSet:
         """Build from a sequence of strings or a mapping to description(s).
+
+        Parameters
+        ----------
+        labels : sequence of str, mapping, or LabelSet
+            As the parameter `labels` of `EmotionClassifier`.
+
+        Returns
+        -------
+        LabelSet
 
         Raises
         ------
@@ -50,6 +73,12 @@ class LabelSet:
             A lone string, or something that is neither sequence nor mapping.
         LabelError
             No label, an empty one, or two that differ in case or spaces alone.
+
+        Examples
+        --------
+        >>> from merclip import LabelSet
+        >>> LabelSet.of(["joy", "rage"]).descriptions
+        (('joy',), ('rage',))
         """
         if isinstance(labels, LabelSet):
             return labels
@@ -79,25 +108,79 @@ class LabelSet:
         return np.array(sorted(self.names))
 
     def in_class_order(self) -> list[tuple[str, ...]]:
-        """Return the descriptions in the order of `classes`."""
+        """Return the descriptions in the order of `classes`.
+
+        Returns
+        -------
+        list of tuple of str, of length k
+
+        Examples
+        --------
+        >>> from merclip import LabelSet
+        >>> LabelSet.of({"joy": "delight", "anger": ["rage", "fury"]}).in_class_order()
+        [('rage', 'fury'), ('delight',)]
+        """
         known = dict(zip(self.names, self.descriptions, strict=True))
         return [known[name] for name in sorted(self.names)]
 
     def texts(self, prompts: Sequence[str]) -> list[list[str]]:
-        """Return, in the order of `classes`, each description in each prompt."""
+        """Return, in the order of `classes`, each description in each prompt.
+
+        Parameters
+        ----------
+        prompts : sequence of str
+            Formats with one ``{}``.
+
+        Returns
+        -------
+        list of list of str, of length k
+
+        Examples
+        --------
+        >>> from merclip import LabelSet
+        >>> LabelSet.of({"joy": "delight", "anger": ["rage", "fury"]}).texts(["full of {}"])
+        [['full of rage', 'full of fury'], ['full of delight']]
+        """
         return [
             [prompt.format(text) for text in described for prompt in prompts]
             for described in self.in_class_order()
         ]
 
-    def to_dict(self) -> dict[str, list[str]]:
-        """Return a mapping from name to descriptions, in the user's order."""
+    def to_dict(self) -> dict[Label, list[str]]:
+        """Return a mapping from name to descriptions, in the user's order.
+
+        Returns
+        -------
+        dict from name to list of str
+
+        Examples
+        --------
+        >>> from merclip import LabelSet
+        >>> LabelSet.of(["joy", "anger"]).to_dict()
+        {'joy': ['joy'], 'anger': ['anger']}
+        """
         return {
             name: list(texts) for name, texts in zip(self.names, self.descriptions, strict=True)
         }
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+LabelsLike: TypeAlias = (
+    LabelSet
+    | Listed[str]
+    | Set[str]
+    | np.ndarray[Any, Any]
+    | Mapping[str, Texts]
+    | Mapping[int, Texts]
+    | Mapping[Label, Texts]
+)
+"""Labels: several strings, or a mapping from name to description(s). A lone string is none."""
+
+TargetsLike: TypeAlias = Listed[Any] | np.ndarray[Any, Any] | Frame
+"""True labels, one for each clip; with several labels at once a collection for each clip, or
+an indicator matrix. A list, an array, a column or a DataFrame of 0 and 1."""
 
 
 def prompt_list(prompt: str | Iterable[str]) -> list[str]:
@@ -166,6 +249,35 @@ def encode_targets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
     if unknown:
         raise LabelError(_unknown_message(unknown, values, classes))
     return np.array([position[value] for value in values], dtype=np.int64)
+
+
+def encode_truth(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Turn true labels, of which a classifier need not know all, into positions in `classes`.
+
+    Parameters
+    ----------
+    y : sequence of labels, of length n
+    classes : ndarray of shape (k,)
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        A label that is not in `classes` is k, with a warning: no answer can be right.
+
+    Raises
+    ------
+    LabelError
+        Labels of another kind: numbers where the classes are strings, a missing label.
+    """
+    position = {name: i for i, name in enumerate(classes.tolist())}
+    values = _values(y)
+    unknown = sorted({repr(value) for value in values if not _in(value, position)})
+    if unknown and not all(_is_alike(value, classes) for value in values):
+        raise LabelError(_unknown_message(unknown, values, classes))
+    if unknown:
+        message = _unknown_message(unknown, values, classes)
+        warn(MerclipWarning(f"{message} No answer for such clips can be right."))
+    return np.array([position.get(value, len(classes)) for value in values], dtype=np.int64)
 
 
 def encode_label_sets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -247,7 +359,7 @@ def _descriptions(name: Any, value: Any) -> tuple[str, ...]:
     if isinstance(value, numbers.Integral):
         raise LabelError(
             f"The label {name!r} has no words to encode; give names, or a mapping such as "
-            f"{{{name!r}: 'happy'}}."
+            f"{{{name!r}: 'happy'}}. {NUMBERED}"
         )
     texts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     if not texts or any(not isinstance(text, str) or not text.strip() for text in texts):
@@ -270,6 +382,10 @@ def _check_names(names: tuple[Any, ...]) -> None:
         seen[key] = name
 
 
+def _is_alike(value: Any, classes: np.ndarray[Any, Any]) -> bool:
+    return isinstance(value, str) if classes.dtype.kind in "US" else isinstance(value, int)
+
+
 def _in(value: Any, position: Mapping[Any, int]) -> bool:
     try:
         return value in position
@@ -282,5 +398,5 @@ def _unknown_message(unknown: list[str], values: list[Any], classes: np.ndarray[
     message = f"y has labels that are not among {classes.tolist()}: {listed}."
     numbers_given = all(isinstance(value, numbers.Number) for value in values)
     if numbers_given and classes.dtype.kind in "US":
-        message += " Give names, or labels with the same integers."
+        message += f" Give names, or labels with the same integers. {NUMBERED}"
     return message

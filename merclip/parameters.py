@@ -47,6 +47,7 @@ def check_parameters(parameters: dict[str, Any]) -> None:
     validation = parameters["validation"]
     if not isinstance(validation, np.ndarray) and validation != "auto":
         _check_share("validation", validation)
+    _check_random_state(parameters["random_state"])
     prompt_list(parameters["prompt"])
     FeatureCache.of(parameters["feature_cache"])
 
@@ -58,6 +59,32 @@ def seed_of(random_state: Any) -> int:
     if isinstance(random_state, numbers.Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def per_clip(values: Any, n_clips: int, name: str) -> np.ndarray[Any, Any] | None:
+    """Return an argument that has one entry for each clip as an array; None stays None.
+
+    Raises
+    ------
+    InputError
+        It has more entries, or fewer.
+    """
+    array = None if values is None else np.asarray(values)
+    if array is not None and array.shape != (n_clips,):
+        raise InputError(
+            f"{name} needs one entry for each of {n_clips} clips, got shape {array.shape}."
+        )
+    return array
+
+
+def _check_random_state(random_state: Any) -> None:
+    try:
+        check_random_state(random_state)
+    except ValueError:
+        raise InputError(
+            "random_state is None, a whole number from 0 to 2**32 - 1, or a "
+            f"numpy.random.RandomState, got {random_state!r}."
+        ) from None
 
 
 def _check_share(name: str, value: Any, optional: bool = False) -> None:

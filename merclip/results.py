@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,61 @@ from typing import Any
 
 import numpy as np
 
-from merclip.labels import LabelSet
+from merclip.labels import Label, LabelSet
 from merclip.preprocess import ClipFeatures
 from merclip.scoring import DecisionRule
 
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+_TEXT_OR_NONE = {"type": ["string", "null"]}
+_LABEL = {"type": ["string", "integer"]}
+_SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Prediction",
+    "description": "The answer of merclip for one clip.",
+    "type": "object",
+    "properties": {
+        "id": {**_TEXT_OR_NONE, "description": "The clip's id or path."},
+        "label": {
+            "type": [*_LABEL["type"], "null"],
+            "description": "The best label; null if none holds or the clip could not be read.",
+        },
+        "labels": {
+            "type": "array",
+            "items": _LABEL,
+            "uniqueItems": True,
+            "description": "All labels that hold.",
+        },
+        "scores": {
+            "type": "object",
+            "additionalProperties": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+            "minProperties": 1,
+            "description": "A probability for each label; null if the clip could not be read.",
+        },
+        "modalities_used": {
+            "type": "array",
+            "items": {"enum": ["text", "video", "audio"]},
+            "uniqueItems": True,
+            "description": "What the answer rests on.",
+        },
+        "faces": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "Frames in which the face was found; null if none was looked for.",
+        },
+        "calibrated": {
+            "type": "boolean",
+            "description": "Whether scores were calibrated for these labels.",
+        },
+        "warnings": {**_TEXTS, "description": "What of the clip could not be used."},
+        "error": {**_TEXT_OR_NONE, "description": "Why the clip could not be read."},
+    },
+    "additionalProperties": False,
+}
+_SCHEMA["required"] = list(_SCHEMA["properties"])
+
 
 @dataclass(frozen=True, eq=False)
-class Prediction(Mapping[Any, float]):
+class Prediction(Mapping[Label, float]):
     """The answer for one clip: a mapping from label to score.
 
     Labels come in the order in which the user gave them.
@@ -52,9 +101,9 @@ class Prediction(Mapping[Any, float]):
     (0.25, [('joy', 0.75)])
     """
 
-    label: Any
-    scores: dict[Any, float]
-    labels: tuple[Any, ...] = ()
+    label: Label | None
+    scores: Mapping[Label, float]
+    labels: tuple[Label, ...] = ()
     modalities_used: tuple[str, ...] = ()
     calibrated: bool = False
     warnings: tuple[str, ...] = ()
@@ -62,12 +111,12 @@ class Prediction(Mapping[Any, float]):
     error: str | None = None
     faces: int | None = None
 
-    def __getitem__(self, label: Any) -> float:
+    def __getitem__(self, label: Label) -> float:
         if label not in self.scores:
             raise KeyError(f"{label!r} is not among the labels {list(self.scores)}")
         return self.scores[label]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Label]:
         return iter(self.scores)
 
     def __len__(self) -> int:
@@ -76,13 +125,43 @@ class Prediction(Mapping[Any, float]):
     def __bool__(self) -> bool:
         return True
 
-    def top(self, n: int = 3) -> list[tuple[Any, float]]:
-        """Return the `n` best labels with their scores, best first."""
+    def top(self, n: int = 3) -> list[tuple[Label, float]]:
+        """Return the best labels with their scores, best first.
+
+        Parameters
+        ----------
+        n : int
+            At most so many.
+
+        Returns
+        -------
+        list of (label, float)
+
+        Examples
+        --------
+        >>> from merclip import Prediction
+        >>> Prediction("joy", {"rage": 0.2, "joy": 0.7, "fear": 0.1}).top(2)
+        [('joy', 0.7), ('rage', 0.2)]
+        """
         ranked = sorted(self.scores.items(), key=lambda pair: -pair[1])
         return ranked[:n]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return built-in types alone, ready for `json.dumps`."""
+        """Return built-in types alone, ready for `json.dumps`.
+
+        Returns
+        -------
+        dict
+            Of the form that `json_schema` describes. Names of labels in `scores`
+            are strings; a score of NaN is None.
+
+        Examples
+        --------
+        >>> from merclip import Prediction
+        >>> found = Prediction("joy", {"joy": 0.75, "rage": 0.25}, labels=("joy",)).to_dict()
+        >>> found["label"], found["labels"], found["scores"]
+        ('joy', ['joy'], {'joy': 0.75, 'rage': 0.25})
+        """
         return {
             "id": self.id,
             "label": self.label,
@@ -97,6 +176,23 @@ class Prediction(Mapping[Any, float]):
             "warnings": list(self.warnings),
             "error": self.error,
         }
+
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """Return the JSON Schema (draft 2020-12) of what `to_dict` gives.
+
+        Returns
+        -------
+        dict
+            A copy, ready for `json.dumps`.
+
+        Examples
+        --------
+        >>> from merclip import Prediction
+        >>> list(Prediction.json_schema()["properties"])[:4]
+        ['id', 'label', 'labels', 'scores']
+        """
+        return copy.deepcopy(_SCHEMA)
 
     def __repr__(self) -> str:
         if self.error is not None:

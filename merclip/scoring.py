@@ -43,17 +43,25 @@ class DecisionRule:
         least = 0.0 if self.abstain is None else self.abstain
         return np.asarray(held & (probability >= least))
 
+    def positions(self, probability: Array) -> Array:
+        """Return where in `classes` each clip's label stands, shape (n,); -1 for no label."""
+        held = self.holds(probability)
+        return np.asarray(np.where(held.any(axis=1), held.argmax(axis=1), -1))
+
     def labels(self, probability: Array) -> Array:
         """Return what `EmotionClassifier.predict` returns."""
-        held = self.holds(probability)
         if self.multi_label:
+            held = self.holds(probability)
             unread = np.asarray(np.isnan(probability).any(axis=1, keepdims=True))
             return np.where(unread, np.nan, held) if unread.any() else held.astype(np.int64)
-        labels = self.classes[held.argmax(axis=1)]
-        nothing = ~held.any(axis=1)
+        positions = self.positions(probability)
+        labels = self.classes[positions]
+        nothing = positions < 0
         if self.abstain is None and not nothing.any():
             return np.asarray(labels)
-        return np.asarray(np.where(nothing, None, labels.astype(object)))
+        labels = labels.astype(object)
+        labels[nothing] = None
+        return np.asarray(labels)
 
 
 def probabilities(logits: Array, *, multi_label: bool) -> Array:

@@ -6,7 +6,17 @@ import numbers
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Protocol,
+    TypeAlias,
+    TypeGuard,
+    TypeVar,
+    Union,
+    overload,
+)
 
 import numpy as np
 
@@ -14,13 +24,21 @@ from merclip.errors import InputError, InputTypeError, ShapeError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
+    from numpy.typing import ArrayLike
+
+T_co = TypeVar("T_co", covariant=True)
 
 FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 ByteArray: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Region: TypeAlias = tuple[float, float, float, float]
 
+MAX_RATE = 1_000_000
+"""Hz."""
+MAX_NUMBER = 1e12
 
-def is_tensor(value: Any) -> bool:
+
+def is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
     """Tell whether a value is a torch tensor, without importing torch."""
     # Python's binary files have a `detach` too.
     return hasattr(value, "detach") and hasattr(value, "cpu")
@@ -76,7 +94,7 @@ class Video:
     1.0
     """
 
-    def __init__(self, array: Any, *, fps: float) -> None:
+    def __init__(self, array: ArrayLike | torch.Tensor, *, fps: float) -> None:
         self.fps = _positive(fps, "fps must be a positive number")
         self.frames: ByteArray = _as_frames(as_numpy(array))
 
@@ -120,8 +138,10 @@ class Audio:
     0.5
     """
 
-    def __init__(self, array: Any, *, rate: int) -> None:
+    def __init__(self, array: ArrayLike | torch.Tensor, *, rate: int) -> None:
         self.rate = int(_positive(rate, "rate must be a positive number of Hz"))
+        if not 1 <= self.rate <= MAX_RATE:
+            raise InputError(f"rate must lie in 1 to {MAX_RATE} Hz, got {rate!r}.")
         self.samples: FloatArray = _as_samples(as_numpy(array))
 
     @property
@@ -133,8 +153,33 @@ class Audio:
         return f"Audio(shape={self.samples.shape}, rate={self.rate})"
 
 
-VideoLike: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | np.ndarray[Any, Any] | Video"
-AudioLike: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | tuple[Any, int] | Audio"
+class Listed(Protocol[T_co]):
+    """Several items in order, such as a list; a lone string is none, unlike with `Sequence`.
+
+    Examples
+    --------
+    >>> from merclip.typing import Listed
+    >>> def longest(lines: Listed[str]) -> str:
+    ...     return max(lines, key=len)
+    >>> longest(["hi", "hello"])        # longest("hello") is a mistake
+    'hello'
+    """
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[T_co]: ...
+    def __contains__(self, item: object, /) -> bool: ...
+    def __getitem__(self, index: int, /) -> T_co: ...
+
+
+Encoded: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+VideoLike: TypeAlias = Union[Encoded, np.ndarray[Any, Any], "torch.Tensor", Video]
+"""A path, bytes of a file, binary file, array or tensor of shape (T, H, W, 3), or `Video`."""
+
+AudioLike: TypeAlias = (
+    Encoded | tuple[Union["ArrayLike", "torch.Tensor"], int] | Mapping[str, Any] | Audio
+)
+"""A path, bytes of a file, binary file, ``(array, rate)`` or `Audio`; or, as Hugging Face's
+data sets have it, a mapping with the keys ``array`` and ``sampling_rate``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +209,8 @@ class Clip:
     ('text',)
     """
 
-    video: Any = None
-    audio: Any = None
+    video: VideoLike | None = None
+    audio: AudioLike | None = None
     text: str | None = None
     start: float = field(default=0.0, kw_only=True)
     end: float | None = field(default=None, kw_only=True)
@@ -229,15 +274,40 @@ class Clips(Sequence[Clip]):
     def from_columns(
         cls,
         *,
-        video: Sequence[Any] | None = None,
-        audio: Sequence[Any] | None = None,
-        text: Sequence[str | None] | None = None,
-        start: Sequence[float] | None = None,
-        end: Sequence[float | None] | None = None,
-        region: Sequence[Region | None] | None = None,
-        id: Sequence[str | None] | None = None,
+        video: Listed[VideoLike | None] | None = None,
+        audio: Listed[AudioLike | None] | None = None,
+        text: Listed[str | None] | None = None,
+        start: Listed[float] | None = None,
+        end: Listed[float | None] | None = None,
+        region: Listed[Region | None] | None = None,
+        id: Listed[str | None] | None = None,
     ) -> Clips:
-        """Build clips from one list for each part; all lists of one length."""
+        """Build clips from one list for each part; all lists of one length.
+
+        Parameters
+        ----------
+        video, audio, text : list, optional
+            What `Clip` takes for that part, and None where a clip lacks it.
+        start, end : list of float, optional
+            Seconds.
+        region : list of (left, top, right, bottom), optional
+        id : list of str, optional
+
+        Returns
+        -------
+        Clips
+
+        Raises
+        ------
+        InputError
+            Lists of different length.
+
+        Examples
+        --------
+        >>> from merclip import Clips
+        >>> Clips.from_columns(video=["a.mp4", "b.mp4"], text=["hurray", None])[1]
+        Clip(video='b.mp4', audio=None, text=None, start=0.0, end=None, region=None, id=None)
+        """
         columns = {
             "video": video,
             "audio": audio,
@@ -282,13 +352,62 @@ class Clips(Sequence[Clip]):
         return f"Clips(n={len(self)})"
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a DataFrame with Clip's parameters as columns (extra `pandas`)."""
+        """Return a DataFrame with Clip's parameters as columns (extra `pandas`).
+
+        Returns
+        -------
+        DataFrame of n rows
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed.
+
+        Examples
+        --------
+        >>> from merclip import Clip, Clips
+        >>> Clips([Clip(text="hurray"), Clip(text="oh no")]).to_frame()["text"].tolist()
+        ['hurray', 'oh no']
+        """
         from merclip._optional import import_pandas
 
         names = [item.name for item in fields(Clip)]
         rows = [[getattr(clip, name) for name in names] for clip in self]
         frame: pd.DataFrame = import_pandas().DataFrame(rows, columns=names)
         return frame
+
+
+ClipLike: TypeAlias = VideoLike | Clip | Mapping[str, Any]
+"""One clip: a video, a `Clip`, or a mapping with Clip's parameters as keys."""
+
+
+class Frame(Protocol):
+    """A DataFrame, of pandas or with its face."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+    @property
+    def iloc(self) -> Any:
+        """Rows by position."""
+
+
+class Rows(Protocol):
+    """A data set of Hugging Face, or with its face."""
+
+    @property
+    def column_names(self) -> Any:
+        """Names of the columns."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+Objects: TypeAlias = np.ndarray[Any, np.dtype[np.object_]]
+Strings: TypeAlias = np.ndarray[Any, np.dtype[np.str_]]
+ClipsLike: TypeAlias = Clips | Listed[ClipLike | None] | Frame | Rows | Objects | Strings
+"""A batch: `Clips`, a list of clips, an array of them, a DataFrame or a data set."""
 
 
 def _as_clip(value: Clip | Mapping[str, Any]) -> Clip:
@@ -323,7 +442,8 @@ def _is_number(value: Any) -> bool:
 
 def _positive(value: Any, message: str) -> float:
     value = value.item() if np.ndim(value) == 0 and hasattr(value, "item") else value
-    if not _is_number(value) or not np.isfinite(value) or value <= 0:
+    # Comparisons only: a whole number of 400 digits is no float.
+    if not _is_number(value) or not 0 < value < MAX_NUMBER:
         raise InputError(f"{message}, got {value!r}.")
     return float(value)
 

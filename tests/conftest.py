@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
+from hub_server import Hub, serving
+from huggingface_hub import constants
 
 from merclip import Clip, EmotionClassifier, Video
 
@@ -72,3 +77,36 @@ def make_clips(n: int, seed: int = 0) -> tuple[list[Clip], list[str]]:
 def clips_and_labels() -> tuple[list[Clip], list[str]]:
     """Return 12 clips with all three modalities."""
     return make_clips(12)
+
+
+@pytest.fixture
+def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection but those to 127.0.0.1."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        assert address[0] == "127.0.0.1", f"a connection to {address}"
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_this_machine: None) -> Iterator[Hub]:
+    """Point huggingface_hub at a local server, with an empty cache."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    huggingface_hub.close_session()
+    with serving() as server:
+        template = "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        # Xet's chunks need a server of their own; without it large files go by git's LFS.
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield server
+    huggingface_hub.close_session()

@@ -549,7 +549,7 @@ def test_fit_leaves_out_bad_rows_when_told_to(
         tiny(LABELS, **params).fit(rows, y)
     for on_error in ("skip", "nan"):
         clf = tiny(LABELS, **params, on_error=on_error)
-        with pytest.warns(errors.MerclipWarning, match=r"garbage\.mp4 is not trained on"):
+        with pytest.warns(errors.SkippedClipsWarning, match="7 of 11 clips were not trained on"):
             clf.fit(rows, y)
         np.testing.assert_allclose(clf.predict_proba(kept), expected, rtol=1e-4)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 
 import numpy as np
 import pytest
@@ -12,7 +13,12 @@ from safetensors.torch import load_file, save_file
 from merclip import EmotionClassifier
 from merclip.errors import CheckpointError, CheckpointWarning
 from merclip.network import save_checkpoint
-from merclip.network.checkpoint import FORMAT_VERSION, TOKEN_TABLES, round_to_eight_bits
+from merclip.network.checkpoint import (
+    FORMAT_VERSION,
+    ROW_SCALES,
+    TOKEN_TABLES,
+    round_to_eight_bits,
+)
 
 
 @pytest.fixture
@@ -120,13 +126,28 @@ def test_token_tables_can_be_stored_in_eight_bits(tiny, tmp_path, clips_and_labe
     classifier = tiny(["happy", "angry"], epochs=2, network=network).fit(clips, y)
     classifier.save_pretrained(tmp_path / "model")
     before = classifier.predict_proba(clips)
-    save_checkpoint(classifier._session.checkpoint, tmp_path / "small", "", eight_bit_table=True)
+    save_checkpoint(classifier._session.checkpoint, tmp_path / "small", "", eight_bits=TOKEN_TABLES)
     tensors = load_file(tmp_path / "small" / "model.safetensors")
-    tables = [name for name in tensors if name.endswith(TOKEN_TABLES)]
+    tables = [name for name in tensors if any(fnmatch(name, p) for p in TOKEN_TABLES)]
     assert len(tables) == (1 if network else 2)
     assert all(tensors[name].dtype == torch.int8 for name in tables)
     loaded = EmotionClassifier.from_pretrained(tmp_path / "small")
     np.testing.assert_allclose(loaded.predict_proba(clips), before, atol=0.02)
+
+
+def test_all_matrices_and_kernels_can_be_stored_in_eight_bits(tiny, tmp_path, clips_and_labels):
+    clips, y = clips_and_labels
+    classifier = tiny(["happy", "angry"], epochs=2).fit(clips, y)
+    checkpoint = classifier._session.checkpoint
+    save_checkpoint(checkpoint, tmp_path / "small", "", dtype=torch.float16, eight_bits=["*"])
+    tensors = load_file(tmp_path / "small" / "model.safetensors")
+    wide = [t for n, t in tensors.items() if t.ndim > 1 and not n.endswith(ROW_SCALES)]
+    assert {tensor.dtype for tensor in wide} == {torch.int8}
+    assert any(tensor.ndim == 4 for tensor in wide)
+    loaded = EmotionClassifier.from_pretrained(tmp_path / "small", labels=classifier.labels)
+    # The network in memory was rounded as well, so the file gives the same answers.
+    now, again = classifier.predict_proba(clips), loaded.predict_proba(clips)
+    np.testing.assert_allclose(again, now, atol=1e-5)
 
 
 def test_rounding_to_eight_bits_keeps_directions_and_is_stable():

@@ -13,12 +13,12 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import TINY
 from media_files import write_clip, write_sound
 
+from conftest import TINY
 from merclip import Prediction, __version__
 from merclip.cli import main
-from merclip.cli._clips import Row
+from merclip.cli._clips import Row, Rows
 from merclip.cli._layout import cut, width
 from merclip.cli._table import TableWriter
 
@@ -116,7 +116,8 @@ def test_without_a_command_help_goes_to_stderr(merclip):
 
 def test_unknown_command(merclip):
     status, _, err = merclip("classify")
-    assert status == 2 and "predict, fit, evaluate, reproduce, info" in err
+    assert status == 2 and "there are predict, fit, evaluate" in err
+    assert "did you mean predict?" in merclip("predcit")[2]
 
 
 def test_a_file_in_place_of_a_command(merclip):
@@ -296,7 +297,14 @@ def test_multi_label(rows):
         (["clip.mp4", "--labels", "happy", ""], "''"),
         (["clip.mp4", "--labels", "a", "b", "--labels-file", "x"], "not allowed with"),
         (["clip.mp4", "--labels-file", "missing.txt"], "missing.txt"),
-        (["clip.mp4", "--lables", "a"], "--lables"),
+        (["clip.mp4", "--lables", "a"], "--lables a; did you mean --labels?"),
+        (["clip.mp4", "--fromat=csv"], "did you mean --format?"),
+        (["clip.mp4", "--xyzzy"], "unrecognized arguments: --xyzzy (see"),
+        (["clip.mp4", "--resume"], "--resume goes with --format jsonl and --output"),
+        (["--files-from", "missing.txt"], "missing.txt' cannot be read: No such file"),
+        (["--files-from", "clip.mp4"], "is no text"),
+        (["--files-from", "empty.mp4"], "lists no file"),
+        (["--files-from", "-", "--text", "hm"], "--text pairs with FILEs"),
         (["clip.mp4", "--device", "abacus"], "abacus"),
         (["clip.mp4", "--device", "cuda:99"], "cuda:99"),
         (["clip.mp4", "--threshold", "0.5"], "--multi-label"),
@@ -308,6 +316,7 @@ def test_multi_label(rows):
         (["--text", " "], "empty"),
         (["."], "is a directory: give its files"),
         (["clip.mp4", "--output", "clip.mp4"], "one of the inputs"),
+        (["clip.mp4", "--output", "other.mp4"], "or another recording"),
         (["clip.mp4", "--output", "nowhere/out.csv"], "nowhere"),
     ],
 )
@@ -356,7 +365,7 @@ def test_csv(merclip, model):
     )
     good, bad = csv.DictReader(io.StringIO(out))
     assert status == 1
-    assert list(good) == ["id", "label", *TEXTS, "modalities_used", "error"]
+    assert list(good) == ["id", "label", *TEXTS, "modalities_used", "faces", "error"]
     assert good["label"] in TEXTS and good["modalities_used"] == "video+audio"
     assert sum(float(good[label]) for label in TEXTS) == pytest.approx(1, abs=1e-5)
     assert bad["label"] == bad["happy"] == "" and "broken.mp4" in bad["error"]
@@ -401,10 +410,12 @@ def test_the_table_holds_its_columns_whatever_comes(monkeypatch):
     scores = {name: 1 / (i + 2) for i, name in enumerate(names)}
     paths = ["x" * 50 + "/end.mp4", "evil\x1b[2Jname\n.mp4"]
     stream = io.StringIO()
-    writer = TableWriter(stream, [Row(path) for path in paths], names, False)
+    rows = [Row(path) for path in paths]
+    writer = TableWriter(stream, Rows(rows), names, False)
     writer.begin()
-    for path in paths:
-        writer.write(Prediction(names[0], scores, (names[0],), ("text", "video"), id=path))
+    for row in rows:
+        prediction = Prediction(names[0], scores, (names[0],), ("text", "video"), id=row.file)
+        writer.write(prediction, row)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 3 and max(map(width, lines)) <= 80
     assert "/end.mp4" in lines[1] and "\x1b" not in lines[2]
@@ -431,7 +442,7 @@ def raising(error):
     ("error", "expected", "said"),
     [
         (RuntimeError("the roof\nis on fire"), 1, "RuntimeError: the roof is on fire"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "stopped: by Ctrl-C after 0 clips"),
         (BrokenPipeError(), 141, ""),
     ],
 )
@@ -595,7 +606,8 @@ def test_fit_skips_what_cannot_be_read(merclip, model, media, tmp_path, tune):
     status, out, err = merclip("fit", data, "--out", tmp_path / "out", *arguments)
     assert status == 0 and "1 more without their file" in out
     assert "data.csv line 5: there is no file" in err
-    assert "data.csv line 6 is not trained on" in err
+    assert "1 of 5 rows is left out: data.csv line 5: there is no file" in err
+    assert "1 of 4 clips was not trained on. Row 3 (data.csv line 6): DecodeError" in err
 
 
 def test_an_unknown_label_names_its_line(merclip, tmp_path):
@@ -684,6 +696,7 @@ def test_info_as_json_with_the_licence_of_the_card(merclip, model, tmp_path):
     assert found["model"]["labels"] == list(TEXTS)
     assert found["model"]["parameters"] > 1e6 and found["model"]["bytes"] > 1e6
     assert found["model"]["modalities"] == ["video", "audio", "text"]
+    assert found["model"]["faces"] is False
 
 
 def test_info_shows_versions_even_without_a_model(merclip):

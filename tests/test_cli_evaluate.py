@@ -8,8 +8,8 @@ import json
 import sys
 
 import pytest
-from conftest import TINY
 
+from conftest import TINY
 from merclip.cli import main
 
 TEXTS = {

@@ -7,17 +7,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import open_clip
 import pytest
 import torch
-from conftest import TINY
-from hub_server import Hub, serving
+from hub_server import Fault, Hub
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -29,43 +27,13 @@ from huggingface_hub.errors import (
 from safetensors.torch import save
 from torch import nn
 
+from conftest import TINY
 from merclip import EmotionClassifier
 from merclip.errors import InputError, MerclipError, ModelNotFoundError
 
 LABELS = ["happy", "sad", "angry"]
 TEXTS = ["so good", "I hate it"]
 HEADS = {"decoder": {"heads": 2}}
-
-
-@pytest.fixture
-def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse every connection but those to 127.0.0.1."""
-    connect = socket.socket.connect
-
-    def guarded(self: socket.socket, address: Any) -> None:
-        assert address[0] == "127.0.0.1", f"a connection to {address}"
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", guarded)
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_this_machine: None) -> Iterator[Hub]:
-    """Point huggingface_hub at a local server, with an empty cache."""
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    huggingface_hub.close_session()
-    with serving() as server:
-        template = "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        yield server
-    huggingface_hub.close_session()
 
 
 @pytest.fixture
@@ -94,6 +62,7 @@ def test_a_checkpoint_comes_from_the_hub(
     assert clf.labels_.names == tuple(LABELS)
     same_scores(tiny(LABELS), clf)
     assert sorted(path.rpartition("/")[2] for path in hub.downloaded()) == [
+        "README.md",
         "config.json",
         "model.safetensors",
     ]
@@ -414,3 +383,127 @@ def test_pretrained_beside_a_model_on_the_hub_is_refused(hub: Hub, saved: Path) 
     with pytest.raises(InputError, match="brings its own weights"):
         EmotionClassifier(LABELS, model="org/tiny", pretrained="openai").predict(text="hi")
     assert hub.requests == []
+
+
+# A network that is not at its best ------------------------------------------------------
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let huggingface_hub try again at once."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+
+
+def test_a_file_cut_off_in_the_middle_is_resumed(
+    hub: Hub,
+    saved: Path,
+    tiny: Callable[..., EmotionClassifier],
+    no_pauses: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What has come of a chunk that is not complete is thrown away.
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**20)
+    hub.commit("org/tiny", saved)
+    size = (saved / "model.safetensors").stat().st_size
+    hub.faults.append(Fault("model.safetensors", 1, cut_after=size // 2, methods=("GET",)))
+    same_scores(tiny(LABELS), EmotionClassifier.from_pretrained("org/tiny"))
+    ranges = [headers["range"] for _, _, headers in hub.requests if "range" in headers]
+    assert len(ranges) == 1 and 0 < int(ranges[0][6:-1]) <= size // 2
+
+
+def test_a_file_that_always_breaks_off_is_an_error_of_ours(
+    hub: Hub, saved: Path, no_pauses: None, tmp_path: Path
+) -> None:
+    hub.commit("org/tiny", saved)
+    hub.faults.append(Fault("model.safetensors", 99, cut_after=0, methods=("GET",)))
+    with pytest.raises(ModelNotFoundError, match="model.safetensors.*try again"):
+        EmotionClassifier.from_pretrained("org/tiny")
+    assert not list((tmp_path / "cache").rglob("*.incomplete"))
+    hub.faults.clear()
+    assert EmotionClassifier.from_pretrained("org/tiny").labels_.names == tuple(LABELS)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_fault_that_passes_is_waited_out(
+    hub: Hub, saved: Path, no_pauses: None, status: int
+) -> None:
+    hub.commit("org/tiny", saved)
+    hub.faults.append(Fault("config.json", 3, status, methods=("HEAD",)))
+    assert EmotionClassifier.from_pretrained("org/tiny").labels_.names == tuple(LABELS)
+
+
+def test_a_fault_that_stays_is_an_error_of_ours_and_the_cache_helps(
+    hub: Hub, saved: Path, no_pauses: None
+) -> None:
+    hub.commit("org/tiny", saved)
+    stays = Fault("", 999, 503)
+    hub.faults.append(stays)
+    with pytest.raises(ModelNotFoundError, match="cannot be reached.*503"):
+        EmotionClassifier.from_pretrained("org/tiny")
+    stays.times = 0
+    EmotionClassifier.from_pretrained("org/tiny")
+    stays.times = 999
+    assert EmotionClassifier.from_pretrained("org/tiny").labels_.names == tuple(LABELS)
+
+
+def test_what_has_not_changed_is_not_downloaded_again(hub: Hub, saved: Path) -> None:
+    hub.commit("org/tiny", saved)
+    EmotionClassifier.from_pretrained("org/tiny")
+    before = len(hub.downloaded())
+    files = {**files_of(saved), "README.md": b"---\nlicense: mit\n---\n"}
+    hub.commit("org/tiny", files)
+    clf = EmotionClassifier.from_pretrained("org/tiny")
+    assert [path.rpartition("/")[2] for path in hub.downloaded()[before:]] == ["README.md"]
+    assert clf._ready().checkpoint.lineage["license"] == "mit"
+
+
+def test_a_token_is_not_shown_to_the_store_of_large_files(hub: Hub, saved: Path) -> None:
+    hub.commit("org/tiny", saved, token="hf_secret")
+    EmotionClassifier.from_pretrained("org/tiny", token="hf_secret")
+    stored = [headers for _, path, headers in hub.requests if path.startswith("/large/")]
+    assert stored and not any("authorization" in headers for headers in stored)
+
+
+def test_force_download_says_why_it_cannot(
+    hub: Hub, saved: Path, no_pauses: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.commit("org/tiny", saved)
+    EmotionClassifier.from_pretrained("org/tiny")
+    with pytest.raises(InputError, match="exclude each other"):
+        EmotionClassifier.from_pretrained("org/tiny", local_files_only=True, force_download=True)
+    with pytest.raises(ModelNotFoundError, match="needs a token"):
+        EmotionClassifier.from_pretrained("org/gone", force_download=True)
+    hub.faults.append(Fault("", 999, 503))
+    with pytest.raises(ModelNotFoundError, match="503"):
+        EmotionClassifier.from_pretrained("org/tiny", force_download=True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE"):
+        EmotionClassifier.from_pretrained("org/tiny", force_download=True)
+
+
+def test_token_true_without_a_token_says_so(hub: Hub, saved: Path) -> None:
+    hub.commit("org/tiny", saved)
+    with pytest.raises(ModelNotFoundError, match="keeps no token.*hf auth login"):
+        EmotionClassifier.from_pretrained("org/tiny", token=True)
+
+
+def test_a_checkpoint_without_its_weights_says_so(hub: Hub, saved: Path) -> None:
+    files = files_of(saved)
+    del files["model.safetensors"]
+    hub.commit("org/tiny", {**files, "pytorch_model.bin": b"pickle"})
+    with pytest.raises(ModelNotFoundError, match=r"no model\.safetensors.*pytorch_model\.bin"):
+        EmotionClassifier.from_pretrained("org/tiny")
+
+
+@pytest.mark.parametrize(
+    "card",
+    [b"", b"---\n: [\n---\n", b"---\n- a\n---\n", b"\xff\xfe", b"---\nlicense: 3\n---\n", None],
+)
+def test_a_card_that_says_nothing_does_not_stand_in_the_way(
+    hub: Hub, saved: Path, card: bytes | None
+) -> None:
+    files = files_of(saved)
+    del files["README.md"]
+    hub.commit("org/tiny", files if card is None else {**files, "README.md": card})
+    lineage = EmotionClassifier.from_pretrained("org/tiny")._ready().checkpoint.lineage
+    assert lineage == {"license": "unknown", "base_model": "org/tiny"}

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY
 
+from conftest import TINY
 from merclip.engine import embed_labels, label_tokens
 from merclip.errors import InputError
 from merclip.labels import LabelSet
 from merclip.network import MERCLIP, DecoderConfig, NetworkConfig, architecture, build_towers
 from merclip.network.decoder import CrossModalDecoder
+from merclip.network.encoders import TextEncoder
 from merclip.network.residual import build_residual
+from merclip.network.text_tower import build_text_tower
 from merclip.preprocess import ClipFeatures, Sample, VisionConfig, pad_features
 from merclip.preprocess.text import tokenize
 
@@ -439,3 +441,36 @@ def test_the_configuration_survives_its_dictionary():
 def test_an_unknown_switch_is_named():
     with pytest.raises(ValueError, match="fussion"):
         make(fussion="LVA")
+
+
+def test_the_own_text_tower_is_that_of_open_clip():
+    from open_clip.model import CustomTextCLIP
+
+    torch.manual_seed(0)
+    values = {"context_length": 20, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 2}
+    peer = CustomTextCLIP(16, TINY["vision_cfg"], values).text.eval()
+    own = build_text_tower(16, values).eval()
+    start = {name: tensor.std() for name, tensor in own.state_dict().items() if tensor.ndim > 1}
+    for name, deviation in start.items():
+        torch.testing.assert_close(deviation, peer.state_dict()[name].std(), rtol=0.2, atol=0)
+    own.load_state_dict(peer.state_dict())
+    ids = [torch.randint(1, 49000, (length,)) for length in (3, 7, 12)]
+    contexts = torch.randn(4, 32)
+    with torch.no_grad():
+        for given in (None, contexts):
+            (found, lengths), (wanted, _) = (TextEncoder(t)(ids, given) for t in (own, peer))
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    texts = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+    texts = torch.nn.functional.pad(texts, (0, 20 - texts.shape[1]))
+    with torch.no_grad():
+        # open_clip reads the token with the largest number; put the end token there.
+        texts[torch.arange(3), torch.tensor([2, 6, 11])] = 49407
+        ends, _ = TextEncoder(own)([row[row > 0] for row in texts])
+        torch.testing.assert_close(ends[[0, 1, 2], [2, 6, 11]], peer(texts), rtol=1e-5, atol=1e-6)
+
+
+def test_an_own_text_tower_is_checked():
+    with pytest.raises(InputError, match="unknown keys \\['pool_type'\\]"):
+        build_text_tower(16, {"pool_type": "last"})
+    with pytest.raises(InputError, match="does not divide"):
+        build_text_tower(16, {"width": 30, "heads": 4})

@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -150,3 +151,56 @@ def test_predict_frame_has_one_column_for_each_class(
     assert frame["label"][0] == clf.predict(clips)[0]
     assert frame["label"].isna().tolist() == [False, True]
     assert "gone.mp4" in frame["error"][1]
+
+
+def valid(prediction: Prediction) -> dict[str, Any]:
+    """Check what `to_dict` gives, after JSON, against the schema."""
+    schema = Prediction.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    found = json.loads(json.dumps(prediction.to_dict(), allow_nan=False))
+    jsonschema.validate(found, schema, cls=jsonschema.Draft202012Validator)
+    return dict(found)
+
+
+def test_every_kind_of_answer_fits_the_json_schema(tiny: Callable[..., EmotionClassifier]) -> None:
+    assert valid(make([0.2, 0.5, 0.3])[0])["label"] == "happy"
+    assert valid(make([0.2, 0.7, 0.9], multi_label=True)[0])["labels"] == ["happy", "sad"]
+    assert valid(make([0.2, 0.1, 0.3], multi_label=True)[0])["label"] is None
+    assert valid(make([0.2, 0.5, 0.3], abstain=0.6)[0])["label"] is None
+    failed = valid(make([np.nan] * 3, [ClipFeatures({}, error="no such file")])[0])
+    assert failed["error"] == "no such file" and set(failed["scores"].values()) == {None}
+    clf = tiny({0: "calm", 1: "tense"}, on_error="nan")
+    assert set(valid(clf(text="hi"))["scores"]) == {"0", "1"}
+    assert valid(clf("none.mp4"))["modalities_used"] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("label", 0.5),
+        ("labels", "happy"),
+        ("scores", {}),
+        ("scores", {"happy": 1.5}),
+        ("modalities_used", ["smell"]),
+        ("faces", -1),
+        ("calibrated", None),
+        ("warnings", [1]),
+        ("error", False),
+        ("mood", "good"),
+    ],
+)
+def test_the_json_schema_refuses_other_values(key: str, value: Any) -> None:
+    answer = make([0.2, 0.5, 0.3])[0].to_dict()
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**answer, key: value}, Prediction.json_schema())
+
+
+def test_the_json_schema_needs_every_key_and_is_a_copy() -> None:
+    answer = make([0.2, 0.5, 0.3])[0].to_dict()
+    for key in answer:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(
+                {k: v for k, v in answer.items() if k != key}, Prediction.json_schema()
+            )
+    Prediction.json_schema()["properties"].clear()
+    assert list(Prediction.json_schema()["properties"]) == list(answer)

@@ -13,15 +13,17 @@ import merclip
 
 PACKAGE = Path(merclip.__file__).parent
 ROOMS = [
-    {"errors", "types", "_version", "_optional", "_warn"},
+    {"errors", "types", "_version", "_optional", "_warn", "_progress"},
     {"media"},
     {"inputs"},
     {"preprocess"},
     {"network"},
     {"labels", "scoring"},
+    {"typing"},
     {"results"},
-    {"engine", "parameters"},
+    {"engine", "parameters", "rows"},
     {"training", "evaluation", "hub"},
+    {"pickling"},
     {"session"},
     {"classifier"},
     {"datasets", "plots", "cli"},
@@ -95,3 +97,11 @@ def test_every_public_name_exists_and_is_documented():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="EmotionClasifier"):
         _ = merclip.EmotionClasifier
+
+
+def test_predicting_with_mini_loads_no_package_of_clip():
+    found = _modules_after(
+        "from merclip import EmotionClassifier\n"
+        "EmotionClassifier(['happy', 'sad']).predict(text='hello')"
+    )
+    assert not {"open_clip", "torchvision", "timm", "torchaudio", "matplotlib"} & found

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from merclip.network import MERCLIP, Checkpoint, load_checkpoint, save_checkpoint
-from merclip.network.checkpoint import reference_logits
+from merclip.network.checkpoint import TOKEN_TABLES, reference_logits
 from merclip.preprocess import pad_features
 
 N_CLIPS = 3000
@@ -99,7 +99,7 @@ def save(network: MERCLIP, out: Path) -> None:
     }
     checkpoint = Checkpoint(network.eval(), PREPROCESS, classifier, encoders_trained=True)
     card = CARD.read_text(encoding="utf-8")
-    save_checkpoint(checkpoint, out, card, dtype=torch.float16, eight_bit_table=True)
+    save_checkpoint(checkpoint, out, card, dtype=torch.float16, eight_bits=TOKEN_TABLES)
     loaded = load_checkpoint(out)
     wanted = torch.tensor(reference_logits(network, PREPROCESS))
     found = torch.tensor(reference_logits(loaded.network, loaded.preprocess))

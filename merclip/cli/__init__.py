@@ -11,23 +11,26 @@ import os
 import sys
 from collections.abc import Sequence
 
-from merclip.cli._arguments import Parser, examples
+from merclip.cli._arguments import Parser, did_you_mean, examples
 from merclip.cli._console import (
     BROKEN_PIPE,
-    INTERRUPTED,
     WRONG_USE,
     CommandError,
     debugging,
     make_streams_safe,
     report,
+    say,
     silence_stdout,
 )
+from merclip.cli._signals import TERMINATED, stoppable
+from merclip.cli._signals import status as status_of_signal
 
 COMMANDS = {
     "predict": "say which emotion each clip or sentence shows",
     "fit": "learn from labelled clips, and save a model",
     "evaluate": "measure a model on labelled clips",
     "reproduce": "measure a table of the paper anew, its numbers beside yours",
+    "download": "fetch a model, to use it without a network",
     "info": "show versions, devices and what a model is",
 }
 
@@ -45,18 +48,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0: done; 1: an input failed; 2: wrong use; 130: interrupted.
+        0: done; 1: an input failed; 2: wrong use; 130: Ctrl-C; 143: SIGTERM.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     make_streams_safe()
+    with stoppable():
+        return _status(arguments)
+
+
+def _status(arguments: list[str]) -> int:
+    """Run a command, and turn whatever ends it into an exit status."""
     try:
         status = _run(arguments)
         sys.stdout.flush()
         return status
     except SystemExit as leaving:  # argparse, after --help or an error
         return leaving.code if isinstance(leaving.code, int) else WRONG_USE
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        status = status_of_signal()
+        name = "SIGTERM" if status == TERMINATED else "Ctrl-C"
+        say("stopped", f"by {name} {stop}".strip())
+        return status
     except BrokenPipeError:
         silence_stdout()
         return BROKEN_PIPE
@@ -80,7 +92,8 @@ def _run(arguments: list[str]) -> int:
 def _unknown_command(name: str) -> str:
     if os.path.isfile(name):
         return f"a command comes before the file: merclip predict {name}"
-    return f"there is no command {name!r}; there are {', '.join(COMMANDS)} (see merclip --help)"
+    there = f"there are {', '.join(COMMANDS)} (see merclip --help)"
+    return f"there is no command {name!r}{did_you_mean(name, COMMANDS)}; {there}"
 
 
 def _parser() -> Parser:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import math
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,8 +39,21 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and a hint, and leave with status 2."""
-        say("error", f"{message} (see {self.prog} --help)")
+        say("error", f"{message}{self._hint(message)} (see {self.prog} --help)")
         raise SystemExit(WRONG_USE)
+
+    def _hint(self, message: str) -> str:
+        """Return what a misspelt option was probably meant to be."""
+        kind, _, given = message.partition(": ")
+        words = given.split() if kind == "unrecognized arguments" else []
+        unknown = next((word for word in words if word.startswith("-")), "")
+        return did_you_mean(unknown.partition("=")[0], self._option_string_actions)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question for the known word that comes closest, if one does."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def examples(*lines: str) -> str:

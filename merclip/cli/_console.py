@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-DONE, FAILED, WRONG_USE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+DONE, FAILED, WRONG_USE, BROKEN_PIPE = 0, 1, 2, 141
 DEBUG_VARIABLE = "MERCLIP_DEBUG"
 _LONGEST = 600
 _INPUT_ERRORS = ("DecodeError", "MediaNotFoundError", "MediaTypeError", "MissingStreamError")

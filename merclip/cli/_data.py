@@ -13,6 +13,7 @@ from merclip.cli._console import FAILED, CommandError, say
 
 MEDIA = ("video", "audio")
 SEPARATOR = "|"
+_NAMED = 3
 _ROW = re.compile(r"^Row (\d+)(?: \(([^)]*)\))?: ")
 
 
@@ -56,6 +57,7 @@ def read_data(
     label_column: str = "label",
     split_column: str | None = None,
     scores: bool = False,
+    on_error: str = "raise",
 ) -> list[LabelledClip]:
     """Read labelled clips, as `merclip.datasets.load_clips` does, and refuse what it leaves out.
 
@@ -70,6 +72,8 @@ def read_data(
     label_column : str
     scores : bool
         Labels are numbers.
+    on_error : {"raise", "skip"}
+        "skip" leaves out rows without a clip or a label, with a warning.
 
     Raises
     ------
@@ -80,14 +84,24 @@ def read_data(
     from merclip.errors import DatasetNotFoundError, InputError
 
     columns = Columns(label_column, group_column, split_column, multi_label, scores)
+    lost: list[str] = []
     try:
-        clips = [_labelled_clip(row) for row in read_table(path, columns)]
+        clips = []
+        for row in read_table(path, columns):
+            lacking = _lacking(row)
+            if lacking is None:
+                clips.append(_labelled_clip(row))
+            elif on_error == "skip":
+                lost.append(lacking)
+            else:
+                raise CommandError(lacking, FAILED)
     except DatasetNotFoundError as error:
         raise CommandError(str(error)) from error
     except InputError as error:
         raise CommandError(str(error), FAILED) from error
+    _warn_of(lost, len(clips) + len(lost))
     if not clips:
-        raise CommandError(f"{str(path)!r} has no rows", FAILED)
+        raise CommandError(f"{str(path)!r} has no rows" + " to use" * bool(lost), FAILED)
     return clips
 
 
@@ -98,8 +112,7 @@ def with_files(clips: list[LabelledClip], on_error: str) -> list[LabelledClip]:
     if lost and on_error == "raise":
         more = f" (and {len(lost) - 1} more such rows)" if len(lost) > 1 else ""
         raise CommandError(sentences[0] + more, FAILED)
-    for sentence in sentences:
-        say("warning", sentence)
+    _warn_of(sentences, len(clips))
     if len(lost) == len(clips):
         raise CommandError("no clip is left", FAILED)
     return [clip for clip in clips if not clip.missing]
@@ -133,11 +146,24 @@ def with_place(message: str, clips: Sequence[LabelledClip]) -> str:
     return message
 
 
-def _labelled_clip(row: Any) -> LabelledClip:
+def _warn_of(lost: Sequence[str], n_rows: int) -> None:
+    """Say how many rows are left out, and why the first few are."""
+    if not lost:
+        return
+    more = f"; and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    verb = "is" if len(lost) == 1 else "are"
+    named = "; ".join(lost[:_NAMED])
+    say("warning", f"{len(lost)} of {n_rows} rows {verb} left out: {named}{more}")
+
+
+def _lacking(row: Any) -> str | None:
+    """Return what a row lacks, as a sentence."""
     if not row.has_clip:
-        raise CommandError(f"{row.place} has no video, audio, text", FAILED)
-    if row.label is None:
-        raise CommandError(f"{row.place} has no label", FAILED)
+        return f"{row.place} has no video, audio, text"
+    return f"{row.place} has no label" if row.label is None else None
+
+
+def _labelled_clip(row: Any) -> LabelledClip:
     label = list(row.label) if isinstance(row.label, tuple) else row.label
     values = {**row.values, "id": row.name}
     return LabelledClip(row.place, values, label, row.group, row.split)

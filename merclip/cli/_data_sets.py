@@ -104,6 +104,7 @@ def _from_file(arguments: argparse.Namespace, path: Path) -> Loaded:
         label_column=arguments.label_column,
         split_column=arguments.split_column,
         scores=arguments.scores,
+        on_error=arguments.on_error,
     )
     if arguments.on_error == "raise":
         with_files(rows, "raise")

@@ -10,13 +10,14 @@ from merclip.cli._data import LabelledClip
 
 if TYPE_CHECKING:
     from merclip.classifier import EmotionClassifier
+    from merclip.labels import Label
 
 
 def summary(
     classifier: EmotionClassifier, clips: Sequence[LabelledClip], n_lost: int
 ) -> list[tuple[str, str]]:
     """Return the lines of a summary as names and values."""
-    counts = Counter(name for clip in clips for name in clip.labels)
+    counts: Counter[Label] = Counter(name for clip in clips for name in clip.labels)
     names = classifier.labels_.names
     lost = f" ({n_lost} more without their file)" if n_lost else ""
     classes = ", ".join(f"{name} {counts[name]}" for name in names)

@@ -9,7 +9,8 @@ from merclip.cli._console import beside_bar, one_line
 from merclip.cli._layout import can_show, cut, pad, plain, terminal_width, width
 
 if TYPE_CHECKING:
-    from merclip.cli._clips import Row
+    from merclip.cli._clips import Row, Rows
+    from merclip.labels import Label
     from merclip.results import Prediction
 
 _ORDER = ("video", "audio", "text")
@@ -27,17 +28,17 @@ class TableWriter:
     """One line for each clip: its label and score, then the other labels, best first."""
 
     def __init__(
-        self, stream: TextIO, rows: Sequence[Row], labels: Sequence[str], multi_label: bool
+        self, stream: TextIO, rows: Rows, labels: Sequence[str], multi_label: bool
     ) -> None:
         self.stream = stream
         self.ellipsis = _ellipsis(stream)
         self.total = terminal_width()
         widest = sum(width(label) + 2 for label in labels) - 2 if multi_label else 0
-        self.name_width = min(_WIDEST_NAME, max(4, *(width(row.name) for row in rows)))
+        names = [_WIDEST_NAME] if rows.listing else [width(row.name) for row in rows.given]
+        self.name_width = min(_WIDEST_NAME, max(4, *names))
         self.label_width = min(_WIDEST_LABEL, max(5, widest, *(width(x) for x in labels)))
-        media = any(row.file or row.audio for row in rows)
-        possible = ["video+audio"] * media + ["text"] * any(row.text for row in rows)
-        self.paths = {row.name for row in rows if row.file or row.audio}
+        text = any(row.text for row in rows.given)
+        possible = ["video+audio"] * rows.has_media + ["text"] * text
         self.used_width = len("+".join(possible))
 
     def begin(self) -> None:
@@ -45,11 +46,12 @@ class TableWriter:
         head = [pad("file", self.name_width), pad("label", self.label_width), "score"]
         self._line(_GAP.join([*head, pad("used", self.used_width), "others"]))
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction, row: Row) -> None:
         """Write one line."""
         clip = prediction.id or ""
         # The end of a path tells more than its beginning.
-        name = self._cell(clip, self.name_width, keep_end=clip in self.paths)
+        is_path = bool(row.file or row.audio)
+        name = self._cell(clip, self.name_width, keep_end=is_path)
         if prediction.error is not None:
             room = self.total - width(name) - len(_GAP)
             self._line(name + _GAP + self._cut(f"error: {reason(prediction)}", room))
@@ -97,7 +99,7 @@ class BarsWriter:
     def begin(self) -> None:
         """Do nothing."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction, row: Row) -> None:
         """Write the clip's name and its labels."""
         if prediction.error is not None:
             _put(self.stream, f"{plain(prediction.id or '')}  error: {reason(prediction)}")
@@ -121,7 +123,7 @@ class BarsWriter:
         return min(_WIDEST_BAR_LABEL, terminal_width() - 18)
 
 
-def _ranked(prediction: Prediction) -> list[tuple[str, float]]:
+def _ranked(prediction: Prediction) -> list[tuple[Label, float]]:
     return prediction.top(len(prediction))
 
 

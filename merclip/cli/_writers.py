@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from merclip.cli._console import beside_bar
+from merclip.cli._resume import RUN
 from merclip.cli._table import BarsWriter, TableWriter, modalities
 
 if TYPE_CHECKING:
-    from merclip.cli._clips import Row
+    from merclip.cli._clips import Row, Rows
     from merclip.results import Prediction
 
 FORMATS = ("table", "json", "jsonl", "csv")
@@ -24,7 +26,7 @@ class Writer(Protocol):
     def begin(self) -> None:
         """Write what comes before the first row."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction, row: Row) -> None:
         """Write one row."""
 
     def end(self) -> None:
@@ -32,7 +34,7 @@ class Writer(Protocol):
 
 
 def writer_for(
-    form: str, stream: TextIO, rows: Sequence[Row], labels: Sequence[str], multi_label: bool
+    form: str, stream: TextIO, rows: Rows, labels: Sequence[str], multi_label: bool, run: str
 ) -> Writer:
     """Return the writer of a format.
 
@@ -41,60 +43,66 @@ def writer_for(
     form : str
         One of `FORMATS`.
     stream : TextIO
-    rows : sequence of Row
+    rows : Rows
         All clips, for the width of columns.
     labels : sequence of str
     multi_label : bool
+    run : str
+        For JSON Lines: what makes the rows.
     """
     if form == "jsonl":
-        return JsonLinesWriter(stream)
+        return JsonLinesWriter(stream, run)
     if form == "json":
         return JsonWriter(stream)
     if form == "csv":
         return CsvWriter(stream, labels)
-    if len(rows) == 1:
+    if rows.single:
         return BarsWriter(stream)
     return TableWriter(stream, rows, labels, multi_label)
 
 
 class JsonLinesWriter:
-    """One JSON object on each line."""
+    """One JSON object on each line, with a key that says what made it."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, run: str) -> None:
         self.stream = stream
+        self.run = run
 
     def begin(self) -> None:
         """Do nothing."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction, row: Row) -> None:
         """Write one line."""
-        _put(self.stream, _json(prediction.to_dict(), self.stream) + "\n")
+        values = {**prediction.to_dict(), **row.facts, RUN: self.run}
+        _put(self.stream, _json(values, self.stream) + "\n")
 
     def end(self) -> None:
         """Do nothing."""
 
 
 class JsonWriter:
-    """One JSON list, written at the end."""
+    """One JSON list, whose rows are written as they come."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.rows: list[dict[str, Any]] = []
+        self.before = "[\n"
 
     def begin(self) -> None:
         """Do nothing."""
 
-    def write(self, prediction: Prediction) -> None:
-        """Keep one row."""
-        self.rows.append(prediction.to_dict())
+    def write(self, prediction: Prediction, row: Row) -> None:
+        """Write one row."""
+        text = _json({**prediction.to_dict(), **row.facts}, self.stream, indent=2)
+        _put(self.stream, self.before + textwrap.indent(text, "  "))
+        self.before = ",\n"
 
     def end(self) -> None:
-        """Write the list."""
-        _put(self.stream, _json(self.rows, self.stream, indent=2) + "\n")
+        """End the list."""
+        _put(self.stream, "[]\n" if self.before == "[\n" else "\n]\n")
 
 
 class CsvWriter:
-    """The columns id, label, one for each label, modalities_used and error."""
+    """The columns id, label, one for each label, modalities_used, faces and error."""
 
     def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
         self.stream = stream
@@ -103,9 +111,9 @@ class CsvWriter:
 
     def begin(self) -> None:
         """Write the header."""
-        self._row(["id", "label", *self.labels, "modalities_used", "error"])
+        self._row(["id", "label", *self.labels, "modalities_used", "faces", "error"])
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction, row: Row) -> None:
         """Write one row; several labels are joined by ``|``."""
         scores = [prediction.scores[label] for label in self.labels]
         self._row(
@@ -114,6 +122,7 @@ class CsvWriter:
                 "|".join(map(str, prediction.labels)),
                 *("" if math.isnan(score) else f"{score:.6f}" for score in scores),
                 modalities(prediction),
+                "" if prediction.faces is None else str(prediction.faces),
                 prediction.error or "",
             ]
         )

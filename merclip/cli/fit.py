@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,6 @@ from merclip.cli._arguments import (
 from merclip.cli._console import (
     DONE,
     FAILED,
-    INTERRUPTED,
     CommandError,
     debugging,
     on_terminal,
@@ -43,6 +43,7 @@ from merclip.cli._data import (
     with_files,
     with_place,
 )
+from merclip.cli._signals import status as status_of_signal
 from merclip.cli._summary import summary
 
 if TYPE_CHECKING:
@@ -56,19 +57,22 @@ def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_intermixed_args(list(argv))
     if arguments.data is None:
         raise CommandError("there is no DATA: put it first, merclip fit DATA.csv --out DIR")
+    if arguments.out is None:
+        raise CommandError("say where the model is saved: --out DIR")
     out = Path(arguments.out)
     _check_out(out)
     clips = read_data(
         Path(arguments.data),
         multi_label=arguments.multi_label,
         group_column=arguments.group_column,
+        on_error=arguments.on_error,
     )
     kept = with_files(clips, arguments.on_error)
     labels = read_labels(arguments)
     check_labels(kept, labels)
     if not arguments.multi_label and len({clip.label for clip in kept}) < 2:
         raise CommandError(f"all clips have the one label {kept[0].label!r}", FAILED)
-    with _made(out), short_messages(debugging(argv)):
+    with short_messages(debugging(argv)):
         classifier = _fit(arguments, kept, labels)
         return _finish(classifier, kept, len(clips) - len(kept), out, arguments)
 
@@ -89,7 +93,7 @@ def _parser() -> Parser:
         ),
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help="a .csv or .jsonl file")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the model is saved")
+    parser.add_argument("--out", metavar="DIR", help="where the model is saved")
     add_label_arguments(parser, "those that occur in DATA")
     add_model_arguments(parser)
     _add_training_arguments(parser)
@@ -142,8 +146,9 @@ def _held_out(text: str) -> float:
 
 
 def _check_out(out: Path) -> None:
-    """Refuse a directory whose own files a checkpoint would overwrite."""
+    """Refuse a directory that cannot be made, or whose own files would be overwritten."""
     check_out(out)
+    _check_can_be_made(out)
     there = [name for name in _CHECKPOINT_FILES if (out / name).exists()]
     if there and not _is_checkpoint(out):
         raise CommandError(
@@ -151,20 +156,20 @@ def _check_out(out: Path) -> None:
         )
 
 
-@contextlib.contextmanager
-def _made(directory: Path) -> Iterator[None]:
-    """Make the directory before training, and take it away if nothing was saved."""
-    existed = directory.exists()
+def _check_can_be_made(directory: Path) -> None:
+    """Make the directory for a moment: training may take hours, and leaves nothing if it ends."""
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    made = [path for path in (directory, *directory.parents) if path not in (there, *there.parents)]
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--out {str(directory)!r} cannot be made: {error.strerror}") from error
-    try:
-        yield
     finally:
-        if not existed:
-            with contextlib.suppress(OSError):  # it is not empty
-                directory.rmdir()
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+    if not os.access(there, os.W_OK):
+        raise CommandError(f"--out {str(directory)!r} cannot be written to")
 
 
 def _is_checkpoint(directory: Path) -> bool:
@@ -215,9 +220,9 @@ def _finish(
     if not classifier.history_:
         again = "; run the same again to go on" if arguments.checkpoint_dir else ""
         say("error", f"interrupted before the first epoch ended: nothing was saved{again}")
-        return INTERRUPTED
+        return status_of_signal()
     classifier.save_pretrained(out)
     for name, value in summary(classifier, clips, n_lost):
         print(f"{name:<8}  {value}")
     print(f"{'saved in':<8}  {out} (use it: merclip predict FILE --model {out})")
-    return INTERRUPTED if classifier.interrupted_ else DONE
+    return status_of_signal() if classifier.interrupted_ else DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import sys
@@ -102,6 +103,7 @@ def _model(arguments: argparse.Namespace) -> dict[str, Any]:
         "modalities": [
             name for name in ("video", "audio", "text") if name in classifier.modalities_
         ],
+        "faces": _sees_faces(classifier),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "bytes": None if directory is None else _size(directory),
         "directory": None if directory is None else str(directory),
@@ -110,17 +112,18 @@ def _model(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _directory(arguments: argparse.Namespace) -> Path | None:
-    """Return where a checkpoint's files lie; None for an architecture."""
-    from merclip.hub import HubAccess, checkpoint_directory
-    from merclip.network.checkpoint import CONFIG_FILE
+def _sees_faces(classifier: Any) -> bool:
+    """Return whether the model was trained on faces, so that frames are cropped to them."""
+    vision = classifier._ready().checkpoint.preprocess.vision
+    return bool("video" in classifier.modalities_ and vision.faces)
 
-    directory = checkpoint_directory(arguments.model)
-    if directory is not None:
-        return directory.resolve()
-    if arguments.pretrained is not None:
-        return None
-    return HubAccess(arguments.revision).file(arguments.model, CONFIG_FILE).parent
+
+def _directory(arguments: argparse.Namespace) -> Path | None:
+    """Return where a model's files lie; None for an architecture."""
+    from merclip.hub import HubAccess, model_directory
+
+    directory = model_directory(arguments.model, HubAccess(arguments.revision))
+    return None if directory is None else directory.resolve()
 
 
 def _size(directory: Path) -> int:
@@ -145,7 +148,9 @@ def _shown(name: str, value: Any) -> str:
         return ", ".join(map(str, value)) or "none stored: give --labels"
     if name == "modalities":
         return ", ".join(value)
-    if name == "multi_label":
+    if name == "faces" and value and importlib.util.find_spec("cv2") is None:
+        return "yes, but without OpenCV (pip install 'merclip[face]') it sees whole frames"
+    if name in ("multi_label", "faces"):
         return "yes" if value else "no"
     if name == "parameters":
         return f"{value / 1e6:.1f} million"

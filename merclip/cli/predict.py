@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from merclip._progress import progress
 from merclip.cli._arguments import (
     Parser,
     add_debug_argument,
@@ -20,11 +22,12 @@ from merclip.cli._arguments import (
     given,
     model_parameters,
     read_labels,
+    reads_like_media,
     seconds,
     share,
     split_at_dashes,
 )
-from merclip.cli._clips import Row, check_labels, clips_of, pair_rows
+from merclip.cli._clips import Row, Rows, check_labels, clips_of, rows_of
 from merclip.cli._console import (
     DONE,
     FAILED,
@@ -34,9 +37,12 @@ from merclip.cli._console import (
     say,
     short_messages,
 )
+from merclip.cli._signals import whole
 
 if TYPE_CHECKING:
     from merclip.classifier import EmotionClassifier
+    from merclip.cli._resume import Done
+    from merclip.cli._writers import Writer
     from merclip.results import Prediction
 
 _GPU_BATCH = 8
@@ -48,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_intermixed_args(before)
     arguments.files = [*(arguments.files or ()), *after]
     check_labels(arguments)
-    rows = pair_rows(arguments)
+    rows = rows_of(arguments)
     _check_options(arguments, rows)
     labels = read_labels(arguments)
     with short_messages(debugging(argv)):
@@ -67,13 +73,21 @@ def _parser() -> Parser:
             'merclip predict clip.mp4 --text "You did what?" --labels happy "quietly furious"',
             'merclip predict --text "What a day!" --labels happy sad',
             "merclip predict clips/*.mp4 --labels happy sad --format csv > result.csv",
+            "find clips -name '*.mp4' | merclip predict --files-from - --labels happy sad \\",
+            "    --format jsonl --output result.jsonl --resume",
             "merclip predict --labels happy sad -- clip.mp4",
             "merclip predict clip.mp4 --model my_model",
         )
-        + "\n\nexit status: 0 done, 1 an input failed (its row says why), 2 wrong use",
+        + "\n\nexit status: 0 done, 1 an input failed (its row says why), 2 wrong use,\n"
+        "130 Ctrl-C, 143 SIGTERM",
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="video or sound files")
     clip = parser.add_argument_group("clips")
+    clip.add_argument(
+        "--files-from",
+        metavar="LIST",
+        help="a text file with the path of a FILE on each line, or - for stdin; read bit by bit",
+    )
     clip.add_argument(
         "--text",
         action="append",
@@ -91,6 +105,13 @@ def _parser() -> Parser:
     clip.add_argument("--start", type=seconds, metavar="S", help="use the clip from this second")
     clip.add_argument("--end", type=seconds, metavar="S", help="use the clip up to this second")
     add_view_arguments(clip)
+    clip.add_argument(
+        "--on-error",
+        choices=("raise", "skip", "nan"),
+        default="nan",
+        help="what a clip that cannot be read does: nan (default) gives it a row that says why, "
+        "skip none, raise ends the run",
+    )
     add_label_arguments(parser, "those that the model was saved with")
     _add_decision_arguments(parser)
     add_model_arguments(parser)
@@ -118,6 +139,12 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--output", metavar="FILE", help="write results there, not to stdout")
     group.add_argument(
+        "--resume",
+        action="store_true",
+        help="with --format jsonl and --output: leave out clips that are in FILE already, and "
+        "append the others",
+    )
+    group.add_argument(
         "--batch-size",
         type=count,
         metavar="N",
@@ -126,26 +153,31 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     add_debug_argument(parser)
 
 
-def _check_options(arguments: argparse.Namespace, rows: Sequence[Row]) -> None:
+def _check_options(arguments: argparse.Namespace, rows: Rows) -> None:
     start, end = arguments.start, arguments.end
-    has_media = any(row.file or row.audio for row in rows)
-    if not has_media and (start is not None or end is not None):
+    if not rows.has_media and (start is not None or end is not None):
         raise CommandError("--start and --end cut a FILE, and there is none")
     if end is not None and end <= (start or 0.0):
         raise CommandError(f"--end {end:g} does not lie after --start {start or 0:g}")
-    if any(row.text is not None and not row.text.strip() for row in rows):
+    if any(row.text is not None and not row.text.strip() for row in rows.given):
         raise CommandError("--text is empty")
+    if arguments.resume and (arguments.output is None or arguments.format != "jsonl"):
+        raise CommandError("--resume goes with --format jsonl and --output FILE")
     if arguments.output is not None:
         _check_output(arguments.output, rows)
 
 
-def _check_output(output: str, rows: Sequence[Row]) -> None:
+def _check_output(output: str, rows: Rows) -> None:
     folder = os.path.dirname(output) or "."
     if os.path.isdir(output) or not os.path.isdir(folder):
         raise CommandError(f"--output {output!r} is not a file in a directory that exists")
-    inputs = [path for row in rows for path in (row.file, row.audio) if path is not None]
-    if os.path.exists(output) and any(_same_file(output, path) for path in inputs):
-        raise CommandError(f"--output {output!r} is one of the inputs")
+    if not os.path.exists(output):
+        return
+    # What comes from stdin cannot be looked through before.
+    every = rows.given if rows.streams else [*rows, Row(rows.listing)]
+    inputs = (path for row in every for path in (row.file, row.audio) if path is not None)
+    if reads_like_media(output) or any(_same_file(output, path) for path in inputs):
+        raise CommandError(f"--output {output!r} is one of the inputs, or another recording")
 
 
 def _same_file(one: str, other: str) -> bool:
@@ -184,38 +216,114 @@ def _check_known_labels(classifier: EmotionClassifier, labels: Any) -> None:
         raise CommandError("this model was saved without labels: give --labels") from None
 
 
-def _predict(
-    arguments: argparse.Namespace, rows: Sequence[Row], classifier: EmotionClassifier
-) -> int:
-    from tqdm import tqdm
-
-    from merclip.cli._table import reason
+def _predict(arguments: argparse.Namespace, rows: Rows, classifier: EmotionClassifier) -> int:
+    from merclip.cli._resume import Done, run_of
     from merclip.cli._writers import writer_for
 
-    size = arguments.batch_size or (1 if classifier.device_.type == "cpu" else _GPU_BATCH)
-    found = classifier.predict_iter(clips_of(rows, arguments.start, arguments.end), batch_size=size)
-    hidden = len(rows) < 2 or not on_terminal()
-    failed = 0
-    with _stream(arguments.output) as stream:
-        writer = writer_for(
-            arguments.format,
-            stream,
-            rows,
-            [str(name) for name in classifier.labels_.names],
-            classifier.multi_label,
-        )
+    labels = [str(name) for name in classifier.labels_.names]
+    run = run_of(classifier) if arguments.format == "jsonl" else ""
+    done = _done(arguments, labels, run) if arguments.resume else Done()
+    batch = _Batch(classifier, rows, done, arguments)
+    with _stream(arguments.output, append=arguments.resume) as stream:
+        writer = writer_for(arguments.format, stream, rows, labels, classifier.multi_label, run)
         writer.begin()
         try:
-            for prediction in tqdm(
-                found, total=len(rows), unit="clip", disable=hidden, leave=False
-            ):
-                writer.write(prediction)
-                if prediction.error is not None:
-                    failed += 1
-                    say("error", _named(prediction, reason(prediction)))
+            batch.write(writer)
+        except KeyboardInterrupt as stop:
+            raise type(stop)(_where_it_ended(arguments, batch.n_done)) from None
         finally:
             writer.end()
-    return FAILED if failed else DONE
+    if batch.n_failed > 1:
+        say("predict", f"{batch.n_failed} of {batch.n_done} clips failed")
+    return FAILED if batch.n_failed + done.n_failed else DONE
+
+
+class _Batch:
+    """Clips on their way from rows to results.
+
+    Parameters
+    ----------
+    classifier : EmotionClassifier
+    rows : Rows
+    done : Done
+        Clips to pass over.
+    arguments : Namespace
+
+    Attributes
+    ----------
+    n_done, n_failed : int
+        Clips that went through.
+    """
+
+    def __init__(
+        self, classifier: EmotionClassifier, rows: Rows, done: Done, arguments: argparse.Namespace
+    ) -> None:
+        self.classifier, self.rows, self.done = classifier, rows, done
+        self.on_error = arguments.on_error
+        on_cpu = classifier.device_.type == "cpu"
+        self.size = arguments.batch_size or (1 if on_cpu else _GPU_BATCH)
+        self.n_done = self.n_failed = 0
+        self._read: deque[Row] = deque()
+
+    def write(self, writer: Writer) -> None:
+        """Write a row for each clip as soon as it is done."""
+        from merclip.cli._table import reason
+
+        for prediction in self._predictions():
+            row = self._read.popleft()
+            failed = prediction.error is not None
+            if failed:
+                said = _named(prediction, reason(prediction))
+                if self.on_error == "raise":
+                    raise CommandError(f"{said} (--on-error nan or skip goes on)", FAILED)
+                say("error", said)
+            with whole():
+                if not (failed and self.on_error == "skip"):
+                    writer.write(prediction, row)
+                self.n_done += 1
+                self.n_failed += failed
+
+    def _predictions(self) -> Iterator[Prediction]:
+        found = self.classifier.predict_iter(clips_of(self._missing()), batch_size=self.size)
+        total = self._count()
+        return progress(
+            found,
+            "predict",
+            total,
+            bar=on_terminal() and total != 1,
+            unit="clip",
+            failed=lambda prediction: prediction.error is not None,
+            leave=False,
+        )
+
+    def _missing(self) -> Iterator[Row]:
+        for row in self.done.missing(self.rows):
+            self._read.append(row)
+            yield row
+
+    def _count(self) -> int | None:
+        """Return how many clips are to come; None where they stream in."""
+        if self.rows.streams:
+            return None
+        total = sum(1 for _ in self.done.missing(self.rows))
+        if self.done.n_rows:
+            say("predict", f"{self.done.n_rows} clips are there already, {total} to go")
+        return total
+
+
+def _done(arguments: argparse.Namespace, labels: Sequence[str], run: str) -> Done:
+    from merclip.cli._resume import cut_off, read_done
+
+    done = read_done(arguments.output, labels, run)
+    if cut_off(arguments.output, done):
+        say("predict", "the last line was cut off, and its clip is done again")
+    return done
+
+
+def _where_it_ended(arguments: argparse.Namespace, n_done: int) -> str:
+    resumes = arguments.format == "jsonl" and arguments.output is not None
+    hint = "; the same with --resume goes on" if resumes else ""
+    return f"after {n_done} clips{hint}"
 
 
 def _named(prediction: Prediction, reason: str) -> str:
@@ -224,9 +332,11 @@ def _named(prediction: Prediction, reason: str) -> str:
 
 
 @contextlib.contextmanager
-def _stream(output: str | None) -> Iterator[TextIO]:
+def _stream(output: str | None, *, append: bool) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    with open(output, "w", encoding="utf-8", newline="") as file:
+    # Names that are no UTF-8 become escapes, which JSON understands.
+    mode: Literal["a", "w"] = "a" if append else "w"
+    with open(output, mode, encoding="utf-8", newline="", errors="backslashreplace") as file:
         yield file

@@ -43,13 +43,12 @@ class Dataset:
 
     Examples
     --------
-    >>> from merclip import EmotionClassifier
-    >>> from merclip.datasets import load_meld
-    >>> meld = load_meld("MELD.Raw")                                  # doctest: +SKIP
-    >>> train, test = meld.split("train"), meld.split("test")         # doctest: +SKIP
-    >>> clf = EmotionClassifier(meld.labels)                          # doctest: +SKIP
-    >>> clf.fit(train.clips, train.y, groups=train.groups)            # doctest: +SKIP
-    >>> clf.evaluate(test.clips, test.y)                              # doctest: +SKIP
+    >>> from merclip.datasets import load_clips
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> data
+    Dataset(lines.csv: 24 clips, train 12, valid 6, test 6)
+    >>> data.labels, data.clips[0].text
+    (('angry', 'happy', 'sad'), "We won! I can't believe it, we actually won!")
     """
 
     name: str
@@ -79,6 +78,13 @@ class Dataset:
         -------
         Dataset
             Its `report` is still that of the whole.
+
+        Examples
+        --------
+        >>> from merclip.datasets import load_clips
+        >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+        >>> len(data.select(data.groups == "ana"))
+        6
         """
         kept = np.arange(len(self))[rows]
         return replace(
@@ -96,10 +102,21 @@ class Dataset:
         ----------
         name : {"train", "valid", "test"}
 
+        Returns
+        -------
+        Dataset
+
         Raises
         ------
         InputError
             There are no official parts, or none of that name.
+
+        Examples
+        --------
+        >>> from merclip.datasets import load_clips
+        >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+        >>> len(data.split("test"))
+        6
         """
         if self.splits is None:
             raise InputError(f"{self.name} has no official split here; use folds().")
@@ -128,6 +145,13 @@ class Dataset:
         ------
         InputError
             There are no groups, or fewer than `n_folds`.
+
+        Examples
+        --------
+        >>> from merclip.datasets import load_clips
+        >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+        >>> [(len(train), len(test)) for train, test in data.folds(4)]
+        [(18, 6), (18, 6), (18, 6), (18, 6)]
         """
         if self.groups is None:
             raise InputError(f"{self.name} has no groups; say who speaks in each clip.")

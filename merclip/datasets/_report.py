@@ -31,6 +31,12 @@ class Finding:
         that were kept, "ignored" are files or lines that are no rows.
     ids : tuple of str
         The clips or files.
+
+    Examples
+    --------
+    >>> from merclip.datasets import Finding
+    >>> print(Finding("file missing", "missing", ("a.mp4", "b.mp4")))
+    2 left out: file missing (a.mp4, b.mp4)
     """
 
     what: str
@@ -70,7 +76,23 @@ class LoadReport:
     findings: tuple[Finding, ...]
 
     def count(self, kind: Kind) -> int:
-        """Return for how many rows or files there are findings of a kind."""
+        """Return for how many rows or files there are findings of a kind.
+
+        Parameters
+        ----------
+        kind : {"missing", "undecodable", "excluded", "used", "ignored"}
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> from merclip.datasets import load_clips
+        >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+        >>> data.report.count("missing")
+        0
+        """
         return sum(len(finding.ids) for finding in self.findings if finding.kind == kind)
 
     def __getitem__(self, what: str) -> tuple[str, ...]:

@@ -87,6 +87,21 @@ def load_cremad(
         The folder has no such files.
     InputError, InputTypeError
         A parameter has another value.
+
+    Notes
+    -----
+    Source: Cao et al., IEEE Transactions on Affective Computing 2014.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from merclip.datasets import load_cremad
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "VideoFlash", "1001_DFA_ANG_XX.flv")
+    ...     file.parent.mkdir()
+    ...     _ = file.write_bytes(b"...")
+    ...     load_cremad(folder)
+    Dataset(CREMA-D: 1 clips)
     """
     choose(target, "target", ["intended", *_VOTES])
     parts = parts_to_use(modalities, ("video", "audio", "text"))

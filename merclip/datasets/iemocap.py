@@ -61,7 +61,7 @@ class _Utterance:
 def load_iemocap(
     folder: Folder, *, n_classes: int = 6, modalities: Iterable[str] = ("audio", "text")
 ) -> Dataset:
-    """Load IEMOCAP.
+    r"""Load IEMOCAP.
 
     Parameters
     ----------
@@ -90,6 +90,25 @@ def load_iemocap(
         The folder has no such files.
     InputError, InputTypeError
         A parameter has another value.
+
+    Notes
+    -----
+    Source: Busso et al., Language Resources and Evaluation 2008.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from merclip.datasets import load_iemocap
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     dialog = pathlib.Path(folder, "Session1", "dialog")
+    ...     for name, line in {
+    ...         "EmoEvaluation": "[6.29 - 8.24]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]\n",
+    ...         "transcriptions": "Ses01F_impro01_F000 [006.29-008.24]: Excuse me.\n",
+    ...     }.items():
+    ...         dialog.joinpath(name).mkdir(parents=True)
+    ...         _ = dialog.joinpath(name, "Ses01F_impro01.txt").write_text(line)
+    ...     load_iemocap(folder, modalities=["text"]).clips[0].text
+    'Excuse me.'
     """
     if n_classes not in (4, 6):
         raise InputError(f"n_classes is 4 or 6, got {n_classes!r}.")
@@ -117,6 +136,10 @@ def speaker_side(utterance: str) -> Literal["left", "right"]:
     utterance : str
         Such as ``Ses01F_impro01_M000``: the letter after the session is who wears
         markers and sits on the left, the last letter is who speaks.
+
+    Returns
+    -------
+    {"left", "right"}
 
     Examples
     --------

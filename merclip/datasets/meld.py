@@ -59,7 +59,7 @@ _PARTS = (
 def load_meld(
     folder: Folder, *, target: str = "emotion", modalities: Iterable[str] = ("video", "text")
 ) -> Dataset:
-    """Load MELD.
+    r"""Load MELD.
 
     Parameters
     ----------
@@ -83,6 +83,22 @@ def load_meld(
         There are no such csv files, or no clip at all.
     InputError, InputTypeError
         A parameter has another value, or a csv file lacks a column.
+
+    Notes
+    -----
+    Source: Poria et al., ACL 2019.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from merclip.datasets import load_meld
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pathlib.Path(folder, "train_sent_emo.csv").write_text(
+    ...         "Utterance,Emotion,Dialogue_ID,Utterance_ID,StartTime,EndTime\n"
+    ...         "Oh my God!,surprise,0,0,,\n"
+    ...     )
+    ...     load_meld(folder, modalities=["text"])
+    Dataset(MELD: 1 clips, train 1)
     """
     labels = _LABELS[choose(target, "target", list(_LABELS))]
     parts = parts_to_use(modalities, ("video", "text"))

@@ -63,7 +63,7 @@ def load_mosei(
     modalities: Iterable[str] = ("video", "text"),
     threshold: float = 0.0,
 ) -> Dataset:
-    """Load CMU-MOSEI.
+    r"""Load CMU-MOSEI.
 
     Parameters
     ----------
@@ -99,6 +99,21 @@ def load_mosei(
         A parameter has another value, or a file of labels cannot be read.
     MissingExtraError
         The .csd file is needed and h5py is not installed.
+
+    Notes
+    -----
+    Source: Zadeh et al., ACL 2018.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from merclip.datasets import load_mosei
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pathlib.Path(folder, "label.csv").write_text(
+    ...         "video_id,clip_id,text,label,mode\nabc,1,A GREAT FILM,2.4,train\n"
+    ...     )
+    ...     load_mosei(folder, target="score", modalities=["text"]).y.tolist()
+    [2.4]
     """
     choose(target, "target", ["emotion", "sentiment", "score"])
     parts = parts_to_use(modalities, ("video", "audio", "text"))

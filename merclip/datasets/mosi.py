@@ -54,7 +54,7 @@ def load_mosi(
     modalities: Iterable[str] = ("video", "text"),
     splits: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Load CMU-MOSI.
+    r"""Load CMU-MOSI.
 
     Parameters
     ----------
@@ -88,6 +88,21 @@ def load_mosi(
         A parameter has another value, or a file of labels cannot be read.
     MissingExtraError
         The .csd file is needed and h5py is not installed.
+
+    Notes
+    -----
+    Source: Zadeh et al., IEEE Intelligent Systems 2016.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from merclip.datasets import load_mosi
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pathlib.Path(folder, "label.csv").write_text(
+    ...         "video_id,clip_id,text,label,mode\nabc,1,A GREAT FILM,2.4,train\n"
+    ...     )
+    ...     load_mosi(folder, modalities=["text"]).y.tolist()
+    ['positive']
     """
     choose(target, "target", ["sentiment", "score"])
     parts = parts_to_use(modalities, ("video", "audio", "text"))

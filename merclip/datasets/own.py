@@ -60,6 +60,13 @@ def load_clips(
     InputError
         A column is missing or misspelt, or a row cannot be read; the message
         names the line.
+
+    Examples
+    --------
+    >>> from merclip.datasets import load_clips
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> data
+    Dataset(lines.csv: 24 clips, train 12, valid 6, test 6)
     """
     source = Path(path)
     origin = Origin(source.name)

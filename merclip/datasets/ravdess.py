@@ -53,6 +53,21 @@ def load_ravdess(
         The folder has no such files.
     InputError, InputTypeError
         A parameter has another value.
+
+    Notes
+    -----
+    Source: Livingstone and Russo, PLOS ONE 2018, for the meaning of file names.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from merclip.datasets import load_ravdess
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "01-01-03-01-01-01-01.mp4")
+    ...     _ = file.write_bytes(b"...")
+    ...     data = load_ravdess(folder)
+    >>> data.y.tolist(), data.groups.tolist(), data.report.count("missing")
+    (['happy'], ['Actor_01'], 1439)
     """
     code = _VOICES[choose(voice, "voice", list(_VOICES))]
     parts = parts_to_use(modalities, ("video", "audio", "text"))

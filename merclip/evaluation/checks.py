@@ -10,6 +10,8 @@ from merclip.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
+_ROUNDING = 1e-6
+
 
 def one_of_n(truth: Any, probability: Any) -> tuple[Array, Array]:
     """Return columns of shape (n,) and probabilities of shape (n, k).
@@ -17,8 +19,8 @@ def one_of_n(truth: Any, probability: Any) -> tuple[Array, Array]:
     Raises
     ------
     InputError
-        Shapes do not fit, there are no clips, a probability is NaN, or the truth
-        is no column.
+        Shapes do not fit, there are no clips, a probability is NaN or outside [0, 1],
+        or the truth is no column.
     """
     truth, probability = np.asarray(truth), finite(probability, "probability")
     if probability.ndim != 2 or truth.shape != probability.shape[:1] or not probability.size:
@@ -26,10 +28,14 @@ def one_of_n(truth: Any, probability: Any) -> tuple[Array, Array]:
             "truth has the shape (n,) and probability (n, k), with at least one clip; "
             f"got {truth.shape} and {probability.shape}."
         )
+    if probability.min() < -_ROUNDING or probability.max() > 1 + _ROUNDING:
+        raise InputError(
+            "probability holds values outside [0, 1]: give what predict_proba returns, not logits."
+        )
     last = probability.shape[1] - 1
     if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() > last:
         raise InputError(f"truth holds columns of probability: whole numbers from 0 to {last}.")
-    return truth, probability
+    return truth, probability.clip(0, 1)
 
 
 def indicators(truth: Any, predicted: Any) -> tuple[Array, Array]:

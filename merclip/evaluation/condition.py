@@ -49,6 +49,14 @@ class Run:
         Clips that were learned from, and on which epoch and threshold were chosen.
     extra : mapping from name to float
         Measures that rest on more than this run's predictions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip.evaluation import Run
+    >>> run = Run(("a", "b"), np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]))
+    >>> run.metrics["accuracy"]
+    0.5
     """
 
     ids: tuple[str, ...]
@@ -74,7 +82,16 @@ class Run:
         return list(self.kind.class_scores(self.truth, self.probability, self.threshold))
 
     def measured(self, rows: Any) -> dict[str, float]:
-        """Return every measure of some of the clips."""
+        """Return every measure of some of the clips.
+
+        Parameters
+        ----------
+        rows : slice, sequence of int or mask of shape (n,)
+
+        Returns
+        -------
+        dict from name to float
+        """
         return self.kind.scores(self.truth[rows], self.probability[rows], self.threshold)
 
 
@@ -94,6 +111,16 @@ class Condition:
         The texts that were encoded, where they are not the report's.
     intervals : mapping from measure to Interval, optional
         Added by `Report.with_intervals`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip.evaluation import Condition, Run
+    >>> truth, right = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    >>> runs = [Run(("a", "b"), truth, p, seed) for seed, p in enumerate([right, 1 - right])]
+    >>> found = Condition("16-shot", tuple(runs), shots=16)
+    >>> found.mean["accuracy"], round(found.std["accuracy"], 3)
+    (0.5, 0.707)
     """
 
     name: str

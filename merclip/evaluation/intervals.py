@@ -17,7 +17,21 @@ Metric = Callable[[Any, Any], float]
 class Interval(NamedTuple):
     """A measure of all clips, and the interval in which resampled ones lie.
 
-    `n_resamples` counts those on which the measure was defined (not NaN).
+    Attributes
+    ----------
+    value : float
+        The measure of all clips.
+    lower, upper : float
+        Between them lies that of the middle resamples.
+    n_resamples : int
+        Those on which the measure was defined (not NaN).
+
+    Examples
+    --------
+    >>> from merclip.evaluation import Interval
+    >>> value, lower, upper, _ = Interval(0.8, 0.75, 0.85, 1000)
+    >>> upper - lower < 0.2
+    True
     """
 
     value: float
@@ -126,6 +140,19 @@ def paired_difference(
     ------
     InputError, InputTypeError
         As for `bootstrap_interval`.
+
+    Notes
+    -----
+    Source: as for `bootstrap_interval`.
+
+    Examples
+    --------
+    >>> from sklearn.metrics import accuracy_score
+    >>> from merclip.evaluation import paired_difference
+    >>> truth = [0, 1] * 50
+    >>> found = paired_difference(accuracy_score, truth, truth, [0] * 100, n_resamples=100)
+    >>> found.value, found.lower > 0
+    (0.5, True)
     """
     columns = {"truth": truth, "first": first, "second": second, "groups": groups}
 

@@ -85,6 +85,19 @@ def scores(truth: Array, probability: Array, n_bins: int = N_BINS) -> dict[str, 
     ------
     InputError
         The arrays do not fit, there are no clips, or a probability is NaN.
+
+    Notes
+    -----
+    Source: scikit-learn's functions of those names, and Guo et al., ICML 2017, for the
+    calibration error. That absent classes count in no average is our choice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip.evaluation.metrics import scores
+    >>> found = scores(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]))
+    >>> found["balanced_accuracy"], round(found["accuracy"], 3)
+    (0.75, 0.667)
     """
     truth, probability = checks.one_of_n(truth, probability)
     predicted = probability.argmax(axis=1)
@@ -134,6 +147,18 @@ def calibration_bins(truth: Array, probability: Array, n_bins: int = N_BINS) -> 
     n_bins : int
         Bin i of n_bins holds confidences in (i / n_bins, (i + 1) / n_bins]; the
         first one holds 0 as well.
+
+    Returns
+    -------
+    list of Bin, of length n_bins
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip.evaluation.metrics import calibration_bins
+    >>> bins = calibration_bins(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), n_bins=2)
+    >>> bins[1].n_clips, bins[1].confidence, bins[1].accuracy
+    (2, 0.75, 0.5)
     """
     right = probability.argmax(axis=1) == truth
     return bins_of(probability.max(axis=1), right, n_bins)
@@ -171,7 +196,26 @@ def expected_calibration_error(truth: Array, probability: Array, n_bins: int = N
     says nothing of the probabilities of other labels, depends on the number of
     bins, and grows by chance where clips are few.
 
+    Parameters
+    ----------
+    truth : ndarray of shape (n,), int
+    probability : ndarray of shape (n, k)
+    n_bins : int
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip.evaluation.metrics import expected_calibration_error
+    >>> expected_calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
+    0.25
     """
     return gap(calibration_bins(truth, probability, n_bins))
 

@@ -28,9 +28,20 @@ Array = np.ndarray[Any, Any]
 class LabelScores(NamedTuple):
     """How well one label is told from its absence; each in [0, 1] but `support`, a count.
 
-    `precision`, `recall` and `f1` are of the label's presence. `accuracy`,
-    `balanced_accuracy` and `weighted_f1` take presence and absence as two
-    classes; see `label_scores`.
+    Attributes
+    ----------
+    accuracy, balanced_accuracy, weighted_f1 : float
+        Of presence and absence as two classes; see `label_scores`.
+    precision, recall, f1 : float
+        Of the label's presence.
+    support : float
+        Clips with the label.
+
+    Examples
+    --------
+    >>> from merclip.evaluation import label_scores
+    >>> label_scores([[1, 0], [0, 1]], [[1, 1], [0, 1]])[1].recall
+    1.0
     """
 
     accuracy: float
@@ -127,6 +138,13 @@ def label_scores(truth: Any, predicted: Any) -> list[LabelScores]:
     Source: Zadeh et al., "Multimodal Language Analysis in the Wild", ACL 2018;
     Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language
     Sequences", ACL 2019, whose IEMOCAP is four such labels.
+
+    Examples
+    --------
+    >>> from merclip.evaluation import label_scores
+    >>> first, second = label_scores([[1, 0], [0, 1]], [[1, 1], [0, 1]])
+    >>> first.f1, second.precision
+    (1.0, 0.5)
     """
     truth, predicted = checks.indicators(truth, predicted)
     return [_label_scores(*columns) for columns in zip(truth.T, predicted.T, strict=True)]

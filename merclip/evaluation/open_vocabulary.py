@@ -152,6 +152,12 @@ def wheel_clusters(wheel: Mapping[str, Mapping[str, Words]], level: int = 1) -> 
     ------
     InputError
         `level` is neither 1 nor 2, or an inner word has no middle words.
+
+    Examples
+    --------
+    >>> from merclip.evaluation import wheel_clusters
+    >>> wheel_clusters({"joy": {"content": ["calm"]}}, level=2)
+    {'joy': 'content', 'content': 'content', 'calm': 'content'}
     """
     if level not in (1, 2):
         raise InputError(f"level is 1 or 2, got {level!r}.")

@@ -19,7 +19,19 @@ Array = np.ndarray[Any, Any]
 
 
 class Skipped(NamedTuple):
-    """A clip that was left out, because it could not be read or lacks something, and why."""
+    """A clip that was left out, because it could not be read or lacks something, and why.
+
+    Attributes
+    ----------
+    id : str
+    reason : str
+
+    Examples
+    --------
+    >>> from merclip.evaluation import Skipped
+    >>> Skipped("a.mp4", "There is no file 'a.mp4': check the path.").id
+    'a.mp4'
+    """
 
     id: str
     reason: str
@@ -119,6 +131,14 @@ class Report:
 
         What stands last stays last: it is what `metrics` and the pictures show.
 
+        Parameters
+        ----------
+        conditions : iterable of Condition
+
+        Returns
+        -------
+        Report
+
         Raises
         ------
         InputError
@@ -153,6 +173,10 @@ class Report:
             In (0, 1).
         random_state : int
 
+        Returns
+        -------
+        Report
+
         Raises
         ------
         InputError
@@ -180,7 +204,12 @@ class Report:
         return replace(self, conditions=conditions, resampling=how)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return built-in types alone, ready for `json.dumps`, without single predictions."""
+        """Return built-in types alone, ready for `json.dumps`, without single predictions.
+
+        Returns
+        -------
+        dict
+        """
         return {
             "protocol": self.protocol,
             "kind": self.kind.name,
@@ -198,17 +227,32 @@ class Report:
         }
 
     def to_json(self) -> str:
-        """Return `to_dict` as JSON."""
+        """Return `to_dict` as JSON.
+
+        Returns
+        -------
+        str
+        """
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_markdown(self) -> str:
-        """Return tables of the measures, classes and confusions, and what they rest on."""
+        """Return tables of the measures, classes and confusions, and what they rest on.
+
+        Returns
+        -------
+        str
+        """
         from merclip.evaluation.tables import markdown
 
         return markdown(self)
 
     def to_csv(self) -> str:
-        """Return one line for each condition and measure, with mean, deviation and interval."""
+        """Return one line for each condition and measure, with mean, deviation and interval.
+
+        Returns
+        -------
+        str
+        """
         from merclip.evaluation.tables import comma_separated
 
         return comma_separated(self)
@@ -255,7 +299,19 @@ class Report:
         Of several labels at once, confidence is the probability of each label, and
         accuracy how often it is true.
 
-        Parameters, result and errors are those of `plot_confusion`.
+        Parameters
+        ----------
+        path_or_ax, condition
+            As for `plot_confusion`.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        MissingExtraError
+            matplotlib is not installed.
         """
         from merclip.evaluation.pictures import draw_calibration
 

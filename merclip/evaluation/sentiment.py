@@ -90,6 +90,17 @@ def two_class_scores(truth: Any, positive: Any) -> dict[str, float]:
     ------
     InputError
         The arrays do not fit, or a probability lies outside [0, 1].
+
+    Notes
+    -----
+    Source: as for `sentiment_scores`; the choice of an intensity is ours.
+
+    Examples
+    --------
+    >>> from merclip.evaluation import two_class_scores
+    >>> found = two_class_scores([-2.0, 1.0, 3.0], [0.1, 0.4, 0.9])
+    >>> round(found["accuracy_2_non0"], 3), round(found["extension_mean_absolute_error"], 3)
+    (0.667, 0.867)
     """
     truth, positive = checks.intensities(truth, positive)
     if positive.min() < 0 or positive.max() > 1:

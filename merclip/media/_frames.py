@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Set
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,16 @@ import numpy as np
 from av.video.frame import PictureType
 
 from merclip.media._choose import Positions, choose_frames
+from merclip.media._limits import MAX_PIXELS, check_size
 from merclip.media._pixels import to_rgb
 from merclip.media._scan import (
     Times,
     Track,
     UnexpectedFrame,
-    check_size,
     frames_of,
     packets_of,
 )
-from merclip.media._source import MAX_PIXELS, Source
+from merclip.media._source import Source
 from merclip.types import ByteArray
 
 if TYPE_CHECKING:
@@ -87,15 +88,44 @@ def _read_promised(source: Source, track: Track, order: list[int], span: _Span) 
         return None
     with source.container() as container:
         wanted = {order[position] for position in positions}
-        reader = _Reader(container, track, order, wanted, source.name)
-        frames: list[ByteArray] = []
-        for index, position in enumerate(positions):
-            if index and position == positions[index - 1]:
-                frames.append(frames[-1])
-                continue
-            shape = frames[0].shape if frames else None
-            frames.append(to_rgb(reader.frame_at(int(position)), shape))
-    return Pictures(np.stack(frames), times[positions], span.seconds(times, last_end))
+        kept = _Kept(len(positions))
+        with closing(_Reader(container, track, order, wanted, source.name)) as reader:
+            for index, position in enumerate(positions):
+                if index and position == positions[index - 1]:
+                    kept.repeat()
+                else:
+                    kept.add(reader.frame_at(int(position)))
+    return Pictures(kept.frames(), times[positions], span.seconds(times, last_end))
+
+
+class _Kept:
+    """Pictures of one size, in one array from the first on: they may be large."""
+
+    def __init__(self, n_frames: int) -> None:
+        self._n_frames = n_frames
+        self._n_kept = 0
+        self._frames: ByteArray | None = None
+
+    def add(self, frame: Any) -> None:
+        """Take a decoded frame."""
+        if self._frames is None:
+            picture = to_rgb(frame, n_frames=self._n_frames)
+            self._frames = np.empty((self._n_frames, *picture.shape), np.uint8)
+        else:
+            picture = to_rgb(frame, self._frames.shape[1:])
+        self._frames[self._n_kept] = picture
+        self._n_kept += 1
+
+    def repeat(self) -> None:
+        """Take the last one again."""
+        assert self._frames is not None
+        self._frames[self._n_kept] = self._frames[self._n_kept - 1]
+        self._n_kept += 1
+
+    def frames(self) -> ByteArray:
+        """Return those that were taken."""
+        assert self._frames is not None
+        return self._frames[: self._n_kept]
 
 
 def _last_end(track: Track, stamps: list[int]) -> float:
@@ -139,6 +169,10 @@ class _Reader:
         )
         self._position = -1
         self._frames = self._decoded(packets_of(container, self._stream))
+
+    def close(self) -> None:
+        """Let go of the decoder and its threads, which a cycle would keep for a while."""
+        self._frames.close()
 
     def frame_at(self, position: int) -> Any:
         """Return the frame at a position beyond the present one."""
@@ -230,8 +264,8 @@ def _chain(packet: Any, packets: Iterator[Any]) -> Iterator[Any]:
 
 def decoded(packets: Iterator[Any], track: Track, name: str) -> Any:
     """Yield the frames of a video stream, of sane size only."""
-    for frame in frames_of(packets, track):
-        check_size(frame, name)
+    for frame in frames_of(packets, track, name):
+        check_size(frame, name, len(track.pts))
         yield frame
 
 
@@ -288,7 +322,7 @@ def _nth_frames(source: Source, track: Track, wanted: set[int]) -> dict[int, Byt
         shape: tuple[int, ...] | None = None
         for index, frame in enumerate(decoded(packets, track, source.name)):
             if index in wanted:
-                found[index] = to_rgb(frame, shape)
+                found[index] = to_rgb(frame, shape, n_frames=len(wanted))
                 shape = shape or found[index].shape
             if len(found) == len(wanted):
                 break

@@ -5,19 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 
+from merclip.media._limits import MAX_KEPT_PIXELS
 from merclip.types import ByteArray
 
 _TURNS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
 """The display matrix for quarter turns against the clock."""
 
 
-def to_rgb(frame: Any, shape: tuple[int, ...] | None = None) -> ByteArray:
-    """Return a frame as upright RGB of shape (H, W, 3), scaled to `shape` if given."""
+def to_rgb(frame: Any, shape: tuple[int, ...] | None = None, n_frames: int = 1) -> ByteArray:
+    """Return a frame as upright RGB of shape (H, W, 3), scaled to `shape` if given.
+
+    Otherwise it keeps its size, unless `n_frames` of them are too many pixels.
+    """
     turn = _display_matrix(frame)
-    size = {} if shape is None else _size_before_turning(shape, turn)
+    size = _reduced(frame, n_frames) if shape is None else _size_before_turning(shape, turn)
     picture = frame.to_ndarray(format="rgb24", **size)
     return np.ascontiguousarray(_turn(picture, turn))
+
+
+def _reduced(frame: Any, n_frames: int) -> dict[str, Any]:
+    share = MAX_KEPT_PIXELS / max(1, frame.width * frame.height * n_frames)
+    if share >= 1:
+        return {}
+    width, height = (max(1, int(side * share**0.5)) for side in (frame.width, frame.height))
+    return {"width": width, "height": height, "interpolation": "AREA"}
 
 
 def _size_before_turning(shape: tuple[int, ...], turn: tuple[int, int, int, int]) -> dict[str, int]:
@@ -30,7 +43,9 @@ def _size_before_turning(shape: tuple[int, ...], turn: tuple[int, int, int, int]
 def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
     """Return (a, b, c, d): a pixel (x, y) is shown at (ax + cy, bx + dy)."""
     try:
-        data = frame.side_data.get("DISPLAYMATRIX")
+        # `frame.side_data` would keep itself in the frame, a cycle that holds the
+        # decoder, its threads and its pictures until Python looks for cycles.
+        data = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     except ValueError:
         # PyAV does not know FFmpeg's newest kinds of side data, such as EXIF.
         return _TURNS[round(frame.rotation / 90) % 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from merclip.errors import DecodeError, InputError, MerclipError, MissingStreamError
 from merclip.media._frames import Pictures, read_frames
+from merclip.media._limits import MAX_PIXELS, MAX_STREAMS, MEGA
 from merclip.media._scan import Scan, Times, Track, scan
 from merclip.media._sound import Samples, read_sound
 from merclip.media._source import Source, open_source
@@ -160,6 +162,8 @@ def _check(request: _Request) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if getattr(error, "errno", None) == errno.ENOMEM:
+        return f"it claims too much memory, or has more than {MAX_STREAMS} streams"
     if isinstance(error, av.FFmpegError):
         return str(error.strerror)
     return f"{type(error).__name__}: {error}"
@@ -240,7 +244,8 @@ def _nothing_came_out(source: Source, tracks: list[Track], request: _Request) ->
     return DecodeError(
         f"Nothing in the {streams} stream of {source.name!r} could be decoded in the span from "
         f"{request.start:g} s on; its packets reach {max(reached, 0):.2f} seconds. "
-        "Check that the file is complete."
+        "Check that the file is complete, and that no picture of it has more than "
+        f"{MAX_PIXELS // MEGA} megapixels."
     )
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
-from merclip.errors import DecodeError
-from merclip.media._source import MAX_PIXELS, Source, open_source
+from merclip.media._claims import check_claims
+from merclip.media._limits import Work, check_packets, check_size
+from merclip.media._source import Source, open_source
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -83,6 +84,7 @@ class Scan:
 
 def scan(source: Source) -> Scan:
     """Read all packets of the picture and the sound stream once."""
+    check_claims(source)
     with source.container() as container:
         video, sound = _best_video(container), _best_sound(container)
         streams = [stream for stream in (video, sound) if stream is not None]
@@ -91,21 +93,13 @@ def scan(source: Source) -> Scan:
         if video is not None:
             check_size(video.codec_context, source.name)
         if streams:
-            _collect(container, streams, tracks)
+            _collect(container, streams, tracks, source.name)
+        if video is not None:
+            check_size(video.codec_context, source.name, len(tracks[video.index].pts))
         return Scan(
             video=tracks[video.index] if video is not None else None,
             sound=tracks[sound.index] if sound is not None else None,
             claimed_end=_file_end(container, origin),
-        )
-
-
-def check_size(picture: Any, name: str) -> None:
-    """Refuse pictures (or codecs) that claim an absurd size."""
-    width, height = int(picture.width or 0), int(picture.height or 0)
-    if width * height > MAX_PIXELS:
-        raise DecodeError(
-            f"{name!r} claims frames of {width}x{height} pixels, more than "
-            f"{MAX_PIXELS // 2**20} megapixels: scale it down first."
         )
 
 
@@ -140,6 +134,7 @@ def has_pictures(source: Any) -> bool:
     """
     with open_source(source) as opened:
         try:
+            check_claims(opened)
             with opened.container() as container:
                 return any(not _is_cover(stream) for stream in container.streams.video)
         except (av.FFmpegError, OSError, ValueError, IndexError):
@@ -195,8 +190,11 @@ def _file_end(container: InputContainer, origin: float) -> float | None:
     return (container.duration + (container.start_time or 0)) / av.time_base - origin
 
 
-def _collect(container: InputContainer, streams: list[Any], tracks: dict[int, Track]) -> None:
-    for packet in packets_of(container, *streams):
+def _collect(
+    container: InputContainer, streams: list[Any], tracks: dict[int, Track], name: str
+) -> None:
+    for n_before, packet in enumerate(packets_of(container, *streams)):
+        check_packets(n_before, name)
         track = tracks[packet.stream.index]
         # Packets that an edit list hides are decoded, and their frames dropped.
         if packet.size == 0 or packet.is_discard:
@@ -218,13 +216,17 @@ def packets_of(container: InputContainer, *streams: Any) -> Iterator[Any]:
         return
 
 
-def frames_of(packets: Iterator[Any], track: Track) -> Iterator[Any]:
+def frames_of(packets: Iterator[Any], track: Track, name: str) -> Iterator[Any]:
     """Yield the frames of all packets that can be decoded; note those that cannot."""
     track.failed = 0.0
+    work = Work(name)
     for packet in packets:
+        work.add_packet(packet)
         try:
             frames = packet.decode()
         except av.FFmpegError:
             track.failed += track.seconds(packet.duration or 0)
             continue
-        yield from frames
+        for frame in frames:
+            work.add_frame(frame)
+            yield frame

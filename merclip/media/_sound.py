@@ -78,9 +78,9 @@ def _read(source: Source, track: Track, cut: _Cut, *, seek: bool) -> None:
     with source.container() as container:
         stream: Any = container.streams[track.index]
         stream.thread_type = "AUTO"
-        frames = frames_of(packets_of(container, stream), track)
+        frames = frames_of(packets_of(container, stream), track, source.name)
         if seek:
-            frames = _after_seek(container, stream, track, cut.start)
+            frames = _after_seek(container, stream, track, cut.start, source.name)
         for frame in frames:
             _check_rate(frame, source.name)
             cut.add(frame, _time_of(frame, track))
@@ -95,14 +95,14 @@ def _time_of(frame: Any, track: Track) -> float | None:
 
 
 def _after_seek(
-    container: InputContainer, stream: Any, track: Track, start: float
+    container: InputContainer, stream: Any, track: Track, start: float, name: str
 ) -> Iterator[Any]:
     goal = start - _RUN_UP
     try:
         container.seek(round((goal + track.origin) / track.time_base), stream=stream)
     except av.FFmpegError:
         raise UnexpectedFrame from None
-    frames = frames_of(packets_of(container, stream), track)
+    frames = frames_of(packets_of(container, stream), track, name)
     first = next(frames, None)
     if first is None or first.pts not in set(track.pts):
         raise UnexpectedFrame
@@ -209,7 +209,9 @@ class _Run:
         pieces = [frame.to_ndarray()[0] for frame in frames if frame is not None]
         if not pieces:
             return np.zeros(0, np.float32)
-        piece = np.concatenate(pieces).astype(np.float32) * np.float32(self._gain)
+        # NaN and infinity are counted and set to 0 at the end.
+        with np.errstate(invalid="ignore", over="ignore"):
+            piece = np.concatenate(pieces).astype(np.float32) * np.float32(self._gain)
         begin, self._position = self._position, self._position + len(piece)
         stop = len(piece) if self._stop is None else max(self._stop - begin, 0)
         return np.asarray(piece[max(self._first - begin, 0) : stop])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
+import selectors
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,17 +16,42 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import av
 
 from merclip.errors import DecodeError, MediaNotFoundError, MediaTypeError
+from merclip.media._limits import MAX_PIXELS, MAX_STREAMS, check_spooled
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-MAX_PIXELS = 64 * 1024 * 1024
-"""A frame that claims more is refused before it is decoded."""
-
 _SPOOL_BYTES = 16 * 1024 * 1024
 _COPY_BYTES = 1024 * 1024
+_PATIENCE = 10.0
+"""Seconds that a named pipe may give nothing."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _SUFFIX = re.compile(r"\.\w{1,5}$")
+
+_PREFIX = "file:"
+"""Keeps FFmpeg from taking a colon in a name for a protocol."""
+_FORMATS = """
+aac ac3 aiff amr amrnb amrwb ape apng asf ass au av1 avi caf dirac dsf dts dv eac3 flac flv gif gxf
+h261 h263 h264 hevc iamf image2 ivf jpegxl_anim kux latm live_flv loas m4v matroska mjpeg mlp mov
+mp3 mpc mpc8 mpeg mpegts mpegvideo mxf nut obu ogg oma rm srt swf tak truehd tta vc1 voc vvc w64 wav
+webp webvtt wtv wv xwma yuv4mpegpipe
+bmp_pipe dds_pipe dpx_pipe exr_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_pipe
+pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe png_pipe ppm_pipe psd_pipe qoi_pipe sgi_pipe
+sunrast_pipe tiff_pipe webp_pipe xbm_pipe xpm_pipe xwd_pipe
+""".split()
+"""What is read: all that holds one file's own pictures and sound. A playlist (HLS, DASH,
+concat) would open other files, and hundreds of rare formats are only ever an attack."""
+
+# PyAV before 18 crashes on FLV files when it is given any.
+_DECODER_OPTIONS = {} if int(av.__version__.split(".")[0]) < 18 else {"max_pixels": str(MAX_PIXELS)}
+_CONTAINER_OPTIONS = {
+    # A playlist or an image pattern must not open other files or the network.
+    "protocol_whitelist": "file",
+    "pattern_type": "none",
+    "format_whitelist": ",".join(_FORMATS),
+    # FFmpeg decodes a frame of each while it opens a file.
+    "max_streams": str(MAX_STREAMS),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +62,15 @@ class Source:
     name: str
 
     @contextmanager
+    def bytes(self) -> Iterator[BinaryIO]:
+        """Open the file as it is."""
+        if isinstance(self.target, str):
+            with open(self.target.removeprefix(_PREFIX), "rb") as file:
+                yield file
+        else:
+            yield self.target
+
+    @contextmanager
     def container(self) -> Iterator[InputContainer]:
         """Open the file from its beginning, and close it whatever happens."""
         if not isinstance(self.target, str):
@@ -44,9 +79,8 @@ class Source:
             self.target,
             "r",
             metadata_errors="replace",
-            # A playlist or an image pattern must not open other files or the network.
-            # (Never `options`: with it, PyAV before 18 crashes on FLV files.)
-            container_options={"protocol_whitelist": "file", "pattern_type": "none"},
+            options=_DECODER_OPTIONS,
+            container_options=_CONTAINER_OPTIONS,
         )
         with container:
             yield container
@@ -85,16 +119,45 @@ def _from_path(path: str, stack: ExitStack) -> Source:
             f"{path!r} is a folder: list its files yourself and give them one by one."
         )
     try:
-        file = stack.enter_context(open(path, "rb"))
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            return Source(_spool(stack.enter_context(_Pipe(path)), path, stack), path)
         if not os.path.isfile(path):
-            return Source(_spool(file, path, stack), path)
-        if not file.read(1):
-            raise DecodeError(f"{path!r} is empty: it has no bytes to decode.")
+            raise MediaTypeError(
+                f"{path!r} is a device or a socket: give a file, or a binary file object."
+            )
+        with open(path, "rb") as file:
+            is_empty = not file.read(1)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DecodeError(f"{path!r} cannot be read ({reason}): check the file.") from error
-    # The prefix keeps FFmpeg from taking a colon in a name for a protocol.
-    return Source(f"file:{path}", path)
+    if is_empty:
+        raise DecodeError(f"{path!r} is empty: it has no bytes to decode.")
+    return Source(_PREFIX + path, path)
+
+
+class _Pipe:
+    """A named pipe, to which nobody may ever write: opened as a file, it could wait forever."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def __enter__(self) -> _Pipe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def read(self, n_bytes: int) -> bytes:
+        """Return some of the next bytes as soon as there are any, and none at the end."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._descriptor, selectors.EVENT_READ)
+            if selector.select(_PATIENCE):
+                return os.read(self._descriptor, n_bytes)
+        raise DecodeError(
+            f"{self._path!r} is a pipe that gave nothing for {_PATIENCE:g} seconds: check what "
+            "writes to it."
+        )
 
 
 def _missing_message(path: str) -> str:
@@ -132,7 +195,9 @@ def _can_seek(file: Any) -> bool:
 
 def _spool(file: Any, name: str, stack: ExitStack) -> BinaryIO:
     spool = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))
-    shutil.copyfileobj(file, spool, _COPY_BYTES)
+    while piece := file.read(_COPY_BYTES):
+        spool.write(piece)
+        check_spooled(spool.tell(), name)
     if spool.tell() == 0:
         raise DecodeError(f"{name} is empty: no bytes came out of it.")
     return cast(BinaryIO, spool)

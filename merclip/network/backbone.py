@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from merclip.errors import CheckpointError, InputError, ModelNotFoundError
+from merclip.network.clip_model import is_clip_model, to_open_clip
 from merclip.network.residual import build_residual, is_residual
+from merclip.network.text_tower import build_text_tower
+from merclip.network.weights import copy_strictly, read_weights
+
+CLIP_VOCABULARY = 49408
+INIT_LOGIT_SCALE = math.log(1 / 0.07)
+"""Logarithm of the scale that CLIP's training starts from (Radford et al. 2021, section 2.5)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ def architecture(backbone: str | os.PathLike[str] | Mapping[str, Any]) -> dict[s
     config = _find_architecture(backbone)
     if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
         raise InputError("An architecture has the keys embed_dim, vision_cfg and text_cfg.")
+    if not all(isinstance(config[key], Mapping) for key in ("vision_cfg", "text_cfg")):
+        raise InputError("An architecture's vision_cfg and text_cfg are mappings.")
     _check_text_tower(config["text_cfg"])
     if not is_residual(config.get("audio_cfg", {"tower": "residual"})):
         raise InputError("An audio tower of its own is residual: audio_cfg={'tower': 'residual'}.")
@@ -67,29 +78,49 @@ def build_towers(
     config : mapping
         As `architecture` returns it.
     weights : path, optional
-        A checkpoint that open_clip reads (``.safetensors``, ``.pt``, ``.bin``).
+        Weights with open_clip's names or those of a ``CLIPModel``: safetensors, or
+        a pickle (``.pt``, ``.bin``) of tensors and nothing else.
 
     Raises
     ------
     CheckpointError
-        The weights do not fit the architecture.
+        The weights cannot be read, or do not fit the architecture; every wrong
+        tensor is named.
     """
-    from open_clip.model import CustomTextCLIP
-
-    own = is_residual(config["vision_cfg"])
-    for_clip = {key: value for key, value in config.items() if key != "audio_cfg"}
-    try:
-        clip = CustomTextCLIP(**_without_downloads(_stand_in(for_clip) if own else for_clip))
-    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
-        raise InputError(f"open_clip cannot build this architecture: {error}") from error
-    if own:
-        clip.visual = build_residual(config["embed_dim"], config["vision_cfg"])
+    clip = SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
     if weights is not None:
         _load(clip, Path(weights))
     audio = None
     if "audio_cfg" in config:
         audio = build_residual(config["embed_dim"], config["audio_cfg"])
     return Towers(clip.visual, clip.text, float(clip.logit_scale.detach().exp()), audio)
+
+
+class SmallCLIP(nn.Module):
+    """A residual image tower and CLIP's text tower, in the names of open_clip's `CustomTextCLIP`.
+
+    Parameters
+    ----------
+    config : mapping
+        As `architecture` returns it, with a residual ``vision_cfg``.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.visual = build_residual(config["embed_dim"], config["vision_cfg"])
+        self.text = build_text_tower(config["embed_dim"], config["text_cfg"])
+        start = config.get("init_logit_scale", INIT_LOGIT_SCALE)
+        self.logit_scale = nn.Parameter(torch.tensor(float(start)))
+
+
+def _open_clip(config: Mapping[str, Any]) -> Any:
+    from open_clip.model import CustomTextCLIP
+
+    for_clip = {key: value for key, value in config.items() if key != "audio_cfg"}
+    try:
+        return CustomTextCLIP(**_without_downloads(for_clip))
+    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+        raise InputError(f"open_clip cannot build this architecture: {error}") from error
 
 
 def _find_architecture(backbone: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -99,8 +130,7 @@ def _find_architecture(backbone: str | os.PathLike[str] | Mapping[str, Any]) -> 
     if path.suffix == ".json":
         if not path.is_file():
             raise ModelNotFoundError(f"There is no architecture file {str(path)!r}.")
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return dict(config.get("model_cfg", config))
+        return dict(_read_architecture(path))
     from open_clip.factory import get_model_config
 
     config = get_model_config(os.fspath(backbone).replace("/", "-"))
@@ -109,7 +139,24 @@ def _find_architecture(backbone: str | os.PathLike[str] | Mapping[str, Any]) -> 
     return dict(config)
 
 
+def _read_architecture(path: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The architecture file {str(path)!r} cannot be read: {error}") from error
+    inner = config.get("model_cfg", config) if isinstance(config, dict) else None
+    if not isinstance(inner, dict):
+        raise InputError(f"The architecture file {str(path)!r} holds no JSON object.")
+    return inner
+
+
 def _check_text_tower(text: Mapping[str, Any]) -> None:
+    size = text.get("vocab_size", CLIP_VOCABULARY)
+    if not isinstance(size, int) or size < CLIP_VOCABULARY:
+        raise InputError(
+            f"This architecture's text tower has a vocabulary of {size!r} tokens; CLIP's own "
+            f"tokenizer, which merclip uses, has {CLIP_VOCABULARY}."
+        )
     causal = not text.get("no_causal_mask", False)
     ends = text.get("pool_type", "argmax") == "argmax" and not text.get("embed_cls", False)
     foreign = text.get("hf_model_name") or text.get("hf_tokenizer_name")
@@ -126,17 +173,25 @@ def _without_downloads(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "vision_cfg": vision, "text_cfg": text}
 
 
-def _stand_in(config: Mapping[str, Any]) -> dict[str, Any]:
-    # open_clip builds both towers at once; its image tower is replaced at once by our own.
-    return {**config, "vision_cfg": {"layers": 1, "width": 64, "head_width": 64, "image_size": 32}}
-
-
 def _load(clip: nn.Module, weights: Path) -> None:
-    from open_clip.factory import load_checkpoint
+    found = read_weights(weights)
+    found = to_open_clip(found) if is_clip_model(found) else _in_two_towers(found, clip)
+    expected = clip.state_dict(keep_vars=True)
+    scale = found.get("logit_scale")
+    if scale is not None and scale.numel() == 1:  # a number in some files, a list of one in others
+        found["logit_scale"] = scale.reshape(expected["logit_scale"].shape)
+    copy_strictly(expected, found, f"The weights in {str(weights)!r} do not fit the architecture")
+
+
+def _in_two_towers(found: dict[str, Tensor], clip: nn.Module) -> dict[str, Tensor]:
+    """Bring the names of other files that open_clip knows to those of its `CustomTextCLIP`."""
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
 
     try:
-        load_checkpoint(clip, str(weights), strict=True, weights_only=True)
-    except Exception as error:  # open_clip raises whatever its readers raise
-        raise CheckpointError(
-            f"The weights in {str(weights)!r} do not fit the architecture: {error}"
-        ) from error
+        converted: dict[str, Tensor] = convert_state_dict(clip, found)
+    except (KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"open_clip cannot convert these weights: {error}") from error
+    if "positional_embedding" in converted:
+        converted = convert_to_custom_text_state_dict(converted)
+    return dict(converted)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,18 @@ import torch
 from torch import Tensor
 
 from merclip._version import __version__
-from merclip.errors import CheckpointError, CheckpointWarning
+from merclip.errors import CheckpointError, CheckpointWarning, InputError, MerclipError
 from merclip.network.backbone import Towers, build_towers
 from merclip.network.config import NetworkConfig
 from merclip.network.model import MERCLIP
+from merclip.network.stored import (
+    check_classifier,
+    check_network,
+    check_place,
+    check_preprocess,
+    least_size,
+)
+from merclip.network.weights import copy_strictly
 from merclip.preprocess.config import PreprocessConfig
 from merclip.preprocess.features import ClipFeatures, pad_features
 from merclip.preprocess.sample import Sample
@@ -24,7 +33,8 @@ from merclip.preprocess.text import tokenize
 
 FORMAT_VERSION = 2
 """2 added tables of 8 bits with a scale for each row."""
-TOKEN_TABLES = ("token_embedding.weight", "token_embedding.table.weight")
+TOKEN_TABLES = ("*.token_embedding.weight", "*.token_embedding.table.weight")
+"""Names of the token tables, which are most of a small model."""
 ROW_SCALES = ".row_scales"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 REFERENCE_TOLERANCE = 1e-2
@@ -67,7 +77,7 @@ def save_checkpoint(
     *,
     bundle_backbone: bool = False,
     dtype: torch.dtype | None = None,
-    eight_bit_table: bool = False,
+    eight_bits: Sequence[str] = (),
 ) -> None:
     """Write a checkpoint.
 
@@ -82,9 +92,10 @@ def save_checkpoint(
         Store the frozen towers too, for use without a network.
     dtype : torch.dtype, optional
         Round floating-point weights to this type, in the network as well.
-    eight_bit_table : bool
-        Round token tables to 8 bits with a scale for each row, in the network
-        as well. They are most of a small model.
+    eight_bits : sequence of str
+        Patterns of names, such as `TOKEN_TABLES`. Matrices and kernels that one
+        of them fits are rounded to 8 bits with a scale for each row, in the
+        network as well.
     """
     from safetensors.torch import save_file
 
@@ -92,7 +103,7 @@ def save_checkpoint(
         _round(checkpoint.network, dtype)
     tensors: dict[str, Tensor] = {}
     for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items():
-        if eight_bit_table and name.endswith(TOKEN_TABLES):
+        if tensor.ndim > 1 and any(fnmatch(name, pattern) for pattern in eight_bits):
             tensors |= _as_eight_bits(name, tensor)
         else:
             kept = tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None)
@@ -136,21 +147,16 @@ def load_checkpoint(
     """
     config = _read_config(directory)
     try:
-        network_config = NetworkConfig.from_dict(config["network"])
-        preprocess = PreprocessConfig.from_dict(config["preprocess"])
-    except (KeyError, TypeError, ValueError) as error:
+        network_config, preprocess = _stored_configs(config, directory)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
     network_config = network_config.with_overrides(overrides or {})
     backbone = config.get("backbone")
-    network = MERCLIP(
-        network_config,
-        _towers(network_config, backbone, fetch_backbone),
-        fusion_trained=bool(config.get("fusion_trained", True)),
-    )
+    network = _network(network_config, config, fetch_backbone, directory)
     checkpoint = Checkpoint(
         network,
         preprocess,
-        dict(config.get("classifier", {})),
+        dict(config.get("classifier") or {}),
         backbone,
         bool(config.get("encoders_trained", False)),
         dict(config.get("lineage") or {}),
@@ -199,22 +205,28 @@ def unique_tensors(network: MERCLIP) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def round_to_eight_bits(table: Tensor) -> tuple[Tensor, Tensor]:
-    """Round a table in place to 8 bits times a scale for each row.
+def round_to_eight_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Round a table, a matrix or kernels in place to 8 bits times a scale for each row.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, ...)
+        Of two or more dimensions.
 
     Returns
     -------
-    rows : Tensor of shape (n, D), int8
-    scales : Tensor of shape (n, 1), float16
+    rounded : Tensor of shape (n, ...), int8
+    scales : Tensor of shape (n, 1, ...), float16
     """
-    scales = (table.abs().amax(1, keepdim=True) / 127).clamp_min(1e-7).half()
-    rows = (table / scales.float()).round().clamp(-127, 127).to(torch.int8)
-    table.copy_(rows * scales.float())
-    return rows, scales
+    largest = rows.abs().amax(tuple(range(1, rows.ndim)), keepdim=True)
+    scales = (largest / 127).clamp_min(1e-7).half()
+    rounded = (rows / scales.float()).round().clamp(-127, 127).to(torch.int8)
+    rows.copy_(rounded * scales.float())
+    return rounded, scales
 
 
-def _as_eight_bits(name: str, table: Tensor) -> dict[str, Tensor]:
-    rows, scales = round_to_eight_bits(table.detach())
+def _as_eight_bits(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    rows, scales = round_to_eight_bits(tensor.detach())
     return {name: rows.cpu(), name + ROW_SCALES: scales.cpu()}
 
 
@@ -256,7 +268,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{directory} holds no {CONFIG_FILE}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
         raise CheckpointError(f"{path} is not a merclip configuration.")
@@ -267,6 +279,45 @@ def _read_config(directory: Path) -> dict[str, Any]:
             f"{config.get('merclip_version')}; this is {__version__}."
         )
     return config
+
+
+def _stored_configs(
+    config: dict[str, Any], directory: Path
+) -> tuple[NetworkConfig, PreprocessConfig]:
+    """Return both configs of a checkpoint, once nothing in them is out of range."""
+    check_network(config["network"])
+    network = NetworkConfig.from_dict(config["network"])
+    check_preprocess(config["preprocess"], network)
+    check_classifier(config.get("classifier") or {})
+    if not isinstance(config.get("lineage") or {}, dict):
+        raise InputError("lineage is a JSON object.")
+    weights = directory / WEIGHTS_FILE
+    if config.get("backbone") is not None:
+        check_place(config["backbone"])
+    elif weights.is_file() and least_size(network) > weights.stat().st_size:
+        raise InputError(f"the network is larger than all of {WEIGHTS_FILE}.")
+    return network, PreprocessConfig.from_dict(config["preprocess"])
+
+
+def _network(
+    network: NetworkConfig,
+    config: dict[str, Any],
+    fetch_backbone: FetchBackbone | None,
+    directory: Path,
+) -> MERCLIP:
+    try:
+        return MERCLIP(
+            network,
+            _towers(network, config.get("backbone"), fetch_backbone),
+            fusion_trained=bool(config.get("fusion_trained", True)),
+        )
+    except (MerclipError, OSError):
+        raise
+    # Layers raise whatever does not suit them, such as a width that heads do not divide.
+    except Exception as error:
+        raise CheckpointError(
+            f"{directory / CONFIG_FILE} describes a network that cannot be built: {error}"
+        ) from error
 
 
 def _towers(
@@ -280,22 +331,7 @@ def _towers(
 
 
 def _load_tensors(expected: dict[str, Tensor], path: Path) -> None:
-    found = _read_tensors(path)
-    wrong = {
-        "missing": sorted(set(expected) - set(found)),
-        "unexpected": sorted(set(found) - set(expected)),
-        "of another shape": sorted(
-            f"{name} {tuple(found[name].shape)} for {tuple(tensor.shape)}"
-            for name, tensor in expected.items()
-            if name in found and found[name].shape != tensor.shape
-        ),
-    }
-    if any(wrong.values()):
-        listed = "; ".join(f"{kind}: {names}" for kind, names in wrong.items() if names)
-        raise CheckpointError(f"The weights in {path} do not fit their config. {listed}")
-    with torch.no_grad():
-        for name, tensor in expected.items():
-            tensor.copy_(found[name])
+    copy_strictly(expected, _read_tensors(path), f"The weights in {path} do not fit their config")
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

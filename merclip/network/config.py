@@ -27,6 +27,12 @@ class DecoderConfig:
     dropout : float
     include_global : bool
         Append each modality's global embedding to its keys.
+
+    Examples
+    --------
+    >>> from merclip.network import DecoderConfig
+    >>> DecoderConfig(depth=3).heads
+    8
     """
 
     depth: int = 1
@@ -75,6 +81,28 @@ class NetworkConfig:
     decoder : DecoderConfig
     n_classes : int
         Outputs of the linear layer when there is no label encoder.
+
+    Raises
+    ------
+    InputError
+        `fusion` is no order of L, V and A; the query has neither word nor contexts; or
+        shared contexts differ in number.
+
+    Notes
+    -----
+    Source: Song and Cho, arXiv 2506.00903, sections 3 and 4, for all but what is
+    called ours; the defaults are the paper's where it gives them.
+
+    Examples
+    --------
+    >>> from merclip import NetworkConfig
+    >>> small = {
+    ...     "embed_dim": 64,
+    ...     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8},
+    ...     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "layers": 2},
+    ... }
+    >>> NetworkConfig(small, fusion="VA").width
+    64
     """
 
     backbone: dict[str, Any]
@@ -129,12 +157,43 @@ class NetworkConfig:
         return int(self.backbone["text_cfg"].get("context_length", 77))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested built-in types, as stored in ``config.json``."""
+        """Return nested built-in types, as stored in ``config.json``.
+
+        Returns
+        -------
+        dict
+
+        Examples
+        --------
+        >>> from merclip import NetworkConfig
+        >>> small = {
+        ...     "embed_dim": 64,
+        ...     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8},
+        ...     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "layers": 2},
+        ... }
+        >>> NetworkConfig.from_dict(NetworkConfig(small).to_dict()) == NetworkConfig(small)
+        True
+        """
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
-        """Build from nested built-in types; unknown keys are an error."""
+        """Build from nested built-in types; unknown keys are an error.
+
+        Parameters
+        ----------
+        values : mapping
+            What `to_dict` gave.
+
+        Returns
+        -------
+        NetworkConfig
+
+        Raises
+        ------
+        InputError
+            An unknown key, or a value that is not allowed.
+        """
         nested = dict(values)
         nested["decoder"] = from_mapping(DecoderConfig, nested.get("decoder", {}))
         return from_mapping(cls, nested)
@@ -143,6 +202,15 @@ class NetworkConfig:
         """Return a copy with some values replaced.
 
         `decoder` may be a mapping of the values to replace within it.
+
+        Parameters
+        ----------
+        overrides : mapping
+            Such as ``{"fusion": "VA", "decoder": {"depth": 3}}``.
+
+        Returns
+        -------
+        NetworkConfig
 
         Raises
         ------
@@ -154,7 +222,16 @@ class NetworkConfig:
         return NetworkConfig.from_dict({**values, **overrides, "decoder": decoder})
 
     def with_classes(self, n_classes: int) -> NetworkConfig:
-        """Return a copy for a label set of another size."""
+        """Return a copy for a label set of another size.
+
+        Parameters
+        ----------
+        n_classes : int
+
+        Returns
+        -------
+        NetworkConfig
+        """
         return replace(self, n_classes=n_classes)
 
 

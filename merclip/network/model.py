@@ -200,6 +200,11 @@ class MERCLIP(nn.Module):
         self.config = self.config.with_classes(n_classes)
         self.head = nn.Linear(self.config.width, n_classes).to(self.device)
 
+    @property
+    def tower_dtype(self) -> torch.dtype:
+        """Precision in which the towers run."""
+        return next(self.label_encoder.parameters()).dtype
+
     def set_tower_dtype(self, dtype: torch.dtype) -> None:
         """Run the towers in another precision; fusion and logits stay in float32."""
         self.encoders.to(dtype)

@@ -81,7 +81,16 @@ class FeatureCache:
 
     @classmethod
     def of(cls, value: Any) -> FeatureCache | None:
-        """Return a cache for a directory; a cache and None stay what they are."""
+        """Return a cache for a directory; a cache and None stay what they are.
+
+        Parameters
+        ----------
+        value : path, FeatureCache or None
+
+        Returns
+        -------
+        FeatureCache or None
+        """
         return value if value is None or isinstance(value, cls) else cls(value)
 
     def shelf(self, preprocessor: Preprocessor, encoders: Mapping[str, Any]) -> Shelf:
@@ -92,6 +101,10 @@ class FeatureCache:
         preprocessor : Preprocessor
         encoders : mapping
             All that their output depends on besides the input, as JSON takes it.
+
+        Returns
+        -------
+        Shelf
 
         Raises
         ------

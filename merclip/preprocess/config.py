@@ -34,6 +34,12 @@ class VisionConfig:
     mirror : bool
         Encode each frame as it is and mirrored, and take the mean (ours: a face
         shows the same emotion in a mirror, and two views are less chance).
+
+    Examples
+    --------
+    >>> from merclip.preprocess import VisionConfig
+    >>> VisionConfig(faces=True).n_frames
+    12
     """
 
     n_frames: int = 12
@@ -88,6 +94,12 @@ class AudioConfig:
     quiet_db : float or None
         Segments so many dB below the loudest one of the clip are left out, as
         nobody speaks in them (ours); None keeps all but silent ones.
+
+    Examples
+    --------
+    >>> from merclip.preprocess import AudioConfig
+    >>> AudioConfig(segment=3.0, overlap=0.5).segment_samples
+    48000
     """
 
     rate: int = 16000
@@ -110,7 +122,18 @@ class AudioConfig:
 
     @classmethod
     def paper(cls) -> AudioConfig:
-        """Return the paper's plain setting: FFT as long as the window."""
+        """Return the paper's plain setting: FFT as long as the window.
+
+        Returns
+        -------
+        AudioConfig
+
+        Examples
+        --------
+        >>> from merclip.preprocess import AudioConfig
+        >>> AudioConfig.paper().n_fft, AudioConfig().n_fft
+        (1024, 2048)
+        """
         return cls(n_fft=1024)
 
     @property
@@ -131,6 +154,13 @@ class PreprocessConfig:
         Tokens that the text tower takes, with start and end (CLIP: 77).
     vision : VisionConfig
     audio : AudioConfig
+
+    Examples
+    --------
+    >>> from merclip import PreprocessConfig
+    >>> from merclip.preprocess import AudioConfig
+    >>> PreprocessConfig(audio=AudioConfig.paper()).image_size
+    224
     """
 
     image_size: int = 224
@@ -139,12 +169,32 @@ class PreprocessConfig:
     audio: AudioConfig = field(default_factory=AudioConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested built-in types, as stored in ``config.json``."""
+        """Return nested built-in types, as stored in ``config.json``.
+
+        Returns
+        -------
+        dict
+        """
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PreprocessConfig:
-        """Build from nested built-in types; unknown keys are an error."""
+        """Build from nested built-in types; unknown keys are an error.
+
+        Parameters
+        ----------
+        values : mapping
+            What `to_dict` gave.
+
+        Returns
+        -------
+        PreprocessConfig
+
+        Raises
+        ------
+        InputError
+            An unknown key.
+        """
         nested = dict(values)
         vision = dict(nested.get("vision", {}))
         vision.update({key: tuple(vision[key]) for key in ("mean", "std") if key in vision})

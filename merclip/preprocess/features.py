@@ -77,6 +77,14 @@ class Features(Sequence[ClipFeatures]):
     clips : iterable of ClipFeatures
     origin : str
         Fingerprint of the encoders that made them; others refuse them.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> clf = EmotionClassifier(["happy", "sad"])
+    >>> features = clf.encode([{"text": "What a lovely day!"}, {"text": "He died."}])
+    >>> features[1:], features[0].modalities
+    (Features(n=1), ('text',))
     """
 
     def __init__(self, clips: Iterable[ClipFeatures], origin: str) -> None:

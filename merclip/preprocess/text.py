@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
+import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+_MOST_PER_TOKEN, _USUAL_LENGTH = 100, 77  # letters, tokens
+_MOST_WORDS = 50_000
+"""The tokenizer remembers every word that it ever saw, at 300 bytes or so."""
+_LONG_WORD = re.compile(r"\S{400}")
 
 
 class Tokens(NamedTuple):
@@ -19,9 +28,23 @@ class Tokens(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
+    return _tokenizer_module().SimpleTokenizer()
 
-    return SimpleTokenizer()
+
+def _tokenizer_module() -> Any:
+    """Return open_clip's module of this name, if it can be without importing the package.
+
+    The package imports torchvision and timm, which takes seconds and is not needed here.
+    """
+    found = importlib.util.find_spec("open_clip")
+    path = Path(found.origin).with_name("tokenizer.py") if found and found.origin else None
+    if "open_clip" in sys.modules or path is None or not path.is_file():
+        return importlib.import_module("open_clip.tokenizer")
+    spec = importlib.util.spec_from_file_location("merclip_clip_tokenizer", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def tokenize(text: str, context_length: int = 77) -> Tokens:
@@ -40,10 +63,26 @@ def tokenize(text: str, context_length: int = 77) -> Tokens:
         that was cut off, or "".
     """
     tokenizer = _tokenizer()
+    if len(tokenizer.cache) > _MOST_WORDS:
+        _tokenizer.cache_clear()
+    text, beyond = _sane(text, context_length)
     ids = tokenizer.encode(text)
     kept, lost = ids[: context_length - 2], ids[context_length - 2 :]
     framed = [tokenizer.sot_token_id, *kept, tokenizer.eot_token_id]
-    return Tokens(torch.tensor(framed), tokenizer.decode(lost).strip() if lost else "")
+    rest = tokenizer.decode(lost).strip() if lost else ""
+    return Tokens(torch.tensor(framed), rest + beyond)
+
+
+def _sane(text: str, context_length: int) -> tuple[str, str]:
+    """Return what of a text can matter, and what lies far beyond it.
+
+    Half a surrogate pair is no character. The tokenizer's time grows with the square
+    of the length of a word, so that one word of 20,000 letters would take minutes.
+    """
+    text = " ".join(text.encode("utf-8", "replace").decode().split())
+    limit = _MOST_PER_TOKEN * max(context_length, _USUAL_LENGTH)
+    words = _LONG_WORD.sub(r"\g<0> ", text[:limit])
+    return words, text[limit:]
 
 
 def pad_tokens(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -17,22 +17,71 @@ class Callback:
 
     Each hook is given the running `Trainer`; setting ``trainer.stop = True``
     ends training after the current epoch.
+
+    Examples
+    --------
+    >>> from merclip import Callback, EmotionClassifier
+    >>> class Losses(Callback):
+    ...     def on_fit_begin(self, trainer):
+    ...         self.seen = []
+    ...     def on_epoch_end(self, trainer, record):
+    ...         self.seen.append(record["loss"])
+    >>> losses = Losses()
+    >>> clf = EmotionClassifier(epochs=3, callbacks=[losses])
+    >>> _ = clf.fit([{"text": "Ship it."}, {"text": "Not again!"}], ["go", "stop"])
+    >>> len(losses.seen)
+    3
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Run before the first epoch."""
+        """Run before the first epoch.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that runs.
+        """
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
-        """Run before each epoch, counted from 0."""
+        """Run before each epoch, counted from 0.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that runs.
+        epoch : int
+        """
 
     def on_batch_end(self, trainer: Trainer, step: int, loss: float) -> None:
-        """Run after each optimiser step, counted from 1."""
+        """Run after each optimiser step, counted from 1.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that runs.
+        step : int
+        loss : float
+        """
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        """Run after each epoch with its line of `history_`."""
+        """Run after each epoch with its line of `history_`.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that runs.
+        record : dict
+            Epoch, losses and validation scores.
+        """
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Run after the last epoch, also when training was interrupted."""
+        """Run after the last epoch, also when training was interrupted.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that runs.
+        """
 
 
 class EarlyStopping(Callback):
@@ -61,7 +110,18 @@ class EarlyStopping(Callback):
         self.min_delta = min_delta
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Forget earlier fits; take in the epochs of a resumed one."""
+        """Forget earlier fits; take in the epochs of a resumed one.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that runs.
+
+        Raises
+        ------
+        InputError
+            `patience` is below 1.
+        """
         if self.patience < 1:
             raise InputError(f"patience is at least 1 epoch, got {self.patience}.")
         self.best_ = float("-inf")
@@ -70,7 +130,19 @@ class EarlyStopping(Callback):
             self._update(trainer, record)
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        """Compare with the best epoch so far."""
+        """Compare with the best epoch so far.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that runs.
+        record : dict
+
+        Raises
+        ------
+        InputError
+            This fit does not record `monitor`.
+        """
         self._update(trainer, record)
 
     def _update(self, trainer: Trainer, record: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from merclip._warn import warn
 from merclip.engine import Engine, LabelTokens, Reading, embed_labels
-from merclip.errors import InputError, MerclipError, MerclipWarning
+from merclip.errors import InputError
+from merclip.inputs import as_ours
+from merclip.parameters import per_clip
 from merclip.preprocess import ClipFeatures, Features, Preprocessor, Sample
+from merclip.rows import check_read, encoding, readable, reason_of, with_row
 from merclip.scoring import best_threshold, probabilities
 from merclip.training.callbacks import Callback
 from merclip.training.loop import Trainer, TrainingData
@@ -38,6 +40,7 @@ class FitSettings:
     lr: float | str | None = None
     validation: float | str | Array = "auto"
     multi_label: bool = False
+    least_classes: int = 1
     class_weight: Any = None
     seed: int = 0
     reading: Reading = Reading(for_training=True)
@@ -90,19 +93,23 @@ def fit_network(
     sample_weight, groups : sequence of length n, optional
     """
     network = engine.network
+    sample_weight = per_clip(sample_weight, len(clips), "sample_weight")
+    groups = per_clip(groups, len(clips), "groups")
     if not network.config.use_label_encoder and network.config.n_classes != len(classes):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+            torch.default_generator.manual_seed(settings.seed)
             network.set_classes(len(classes))
     source, kept = _source(engine, clips, settings)
     targets = targets[kept]
+    if not settings.multi_label and len(np.unique(targets)) < settings.least_classes:
+        raise InputError("The clips that can be used have one class alone.")
     share = settings.validation
     if isinstance(share, np.ndarray):
         share = share[kept] if len(share) == len(clips) else share
-    train, validation = hold_out(targets, share, settings.seed, _rows_of(groups, kept, "groups"))
-    weights = _weights(
-        targets, train, classes, _rows_of(sample_weight, kept, "sample_weight"), settings
-    )
+    groups = None if groups is None else groups[kept]
+    train, validation = hold_out(targets, share, settings.seed, groups)
+    sample_weight = None if sample_weight is None else sample_weight[kept]
+    weights = _weights(targets, train, classes, sample_weight, settings)
     part = partial(_part, source, targets, weights)
     trainer = Trainer(
         network,
@@ -144,6 +151,8 @@ def _source(
     if isinstance(clips, Features):
         if settings.tune == "full":
             raise InputError("tune='full' trains the encoders and needs clips, not features.")
+        if settings.reading.on_error == "raise":
+            check_read(clips)
         return _feature_source(engine, list(clips))
     if settings.tune == "head":
         return _feature_source(engine, _encode(engine, clips, settings))
@@ -151,30 +160,28 @@ def _source(
 
 
 def _encode(engine: Engine, clips: Clips, settings: FitSettings) -> list[ClipFeatures]:
-    from tqdm.auto import tqdm
-
-    reading = settings.reading
-    if reading.on_error == "skip":
-        reading = replace(reading, on_error="nan")
-    encoded = engine.encode(clips, reading)
-    return list(tqdm(encoded, "encode", len(clips), disable=not settings.progress))
+    encoded = engine.encode(clips, settings.reading)
+    return list(encoding(encoded, len(clips), bar=settings.progress))
 
 
 def _feature_source(engine: Engine, features: list[ClipFeatures]) -> tuple[Source, list[int]]:
-    lost = {i: clip.error for i, clip in enumerate(features) if clip.error is not None}
-    kept = _kept(len(features), lost, [clip.id for clip in features])
+    kept = readable(features, "not trained on", least=True)
     return FeatureSource([features[i] for i in kept], engine.network), kept
 
 
 def _sample_source(engine: Engine, clips: Clips, reading: Reading) -> tuple[Source, list[int]]:
     preprocessor = engine.preprocessor(reading)
-    lost: dict[int, str] = {}
+    kept = list(range(len(clips)))
     if reading.on_error != "raise":
-        lost = {i: error for i, clip in enumerate(clips) if (error := _error(preprocessor, clip))}
-    kept = _kept(len(clips), lost, [clip.name for clip in clips])
+        found = [ClipFeatures({}, clip.name, error=_error(preprocessor, clip)) for clip in clips]
+        kept = readable(found, "not trained on", least=True)
 
     def read(index: int) -> Sample:
-        return preprocessor(clips[kept[index]])
+        row = kept[index]
+        try:
+            return preprocessor(clips[row])
+        except Exception as error:
+            raise with_row(as_ours(error), row, clips[row]) from error
 
     vision = engine.checkpoint.preprocess.vision
     return SampleSource(len(kept), read, engine.network, vision), kept
@@ -183,28 +190,9 @@ def _sample_source(engine: Engine, clips: Clips, reading: Reading) -> tuple[Sour
 def _error(preprocessor: Preprocessor, clip: Clip) -> str | None:
     try:
         preprocessor(clip)
-    except MerclipError as error:
-        return str(error)
+    except Exception as error:
+        return reason_of(as_ours(error))
     return None
-
-
-def _kept(n_clips: int, lost: dict[int, str], names: Sequence[str | None]) -> list[int]:
-    """Warn of each clip that cannot be trained on; return the positions of the others."""
-    for index, error in lost.items():
-        message = f"{names[index] or f'Clip {index}'} is not trained on: {error}"
-        warn(MerclipWarning(message))
-    if len(lost) == n_clips:
-        raise InputError("None of the clips can be read, so there is nothing to learn from.")
-    return [index for index in range(n_clips) if index not in lost]
-
-
-def _rows_of(values: Any, kept: list[int], name: str) -> Array | None:
-    if values is None:
-        return None
-    array = np.asarray(values)
-    if array.ndim != 1 or len(array) <= max(kept, default=-1):
-        raise InputError(f"{name} needs one entry for each clip, got shape {array.shape}.")
-    return array[kept]
 
 
 def _weights(

@@ -42,6 +42,14 @@ def baselines_beside(classifier: Any) -> dict[str, Baseline]:
     dict from str to Baseline
         Not fitted. Text or sound alone is left out where the model does not take
         it, and what needs a label encoder where the model has none.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.evaluation.baselines import baselines_beside
+    >>> clf = EmotionClassifier(["happy", "sad"])
+    >>> list(baselines_beside(clf))[:3]
+    ['majority', 'no fusion (mean)', 'late fusion']
     """
     shared = {"labels": classifier.labels, "multi_label": classifier.multi_label}
     config = classifier.network_.config

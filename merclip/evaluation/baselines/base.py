@@ -41,6 +41,12 @@ class Baseline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Sorted labels: the columns of every array.
     prior_ : ndarray of shape (k,)
         Share of training clips with each label.
+
+    Examples
+    --------
+    >>> from merclip.evaluation.baselines import Baseline, WordCounts
+    >>> issubclass(WordCounts, Baseline)
+    True
     """
 
     def __init__(self, labels: Any = None, *, multi_label: bool = False) -> None:
@@ -55,6 +61,10 @@ class Baseline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X : as for `EmotionClassifier.predict`, or what `encode` returned
         y : sequence of length n, optional
             As for `EmotionClassifier.fit`; None takes the column "label" of `X`.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
@@ -76,7 +86,17 @@ class Baseline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> Array:
-        """Return probabilities of shape (n, k); columns follow `classes_`."""
+        """Return the probability of each label.
+
+        Parameters
+        ----------
+        X : as for `EmotionClassifier.predict`, or what `encode` returned
+
+        Returns
+        -------
+        ndarray of shape (n, k), float64
+            Columns follow `classes_`.
+        """
         self._check_fitted()
         rows = self.encode(X)
         probability = np.tile(self._fallback(), (len(rows), 1))
@@ -86,7 +106,16 @@ class Baseline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return probability
 
     def predict(self, X: Any) -> Array:
-        """Return the label of each clip, or with several labels an indicator matrix."""
+        """Return the label of each clip.
+
+        Parameters
+        ----------
+        X : as for `EmotionClassifier.predict`, or what `encode` returned
+
+        Returns
+        -------
+        ndarray of shape (n,), or (n, k) of 0 and 1 with several labels
+        """
         probability = self.predict_proba(X)
         if self._many():
             return (probability >= DEFAULT_THRESHOLD).astype(np.int64)
@@ -95,7 +124,19 @@ class Baseline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def encode(self, X: Any) -> Any:
         """Return what the baseline takes of clips, which `fit` and `predict` take in their place.
 
-        It has one row for each clip and indexes like an array.
+        Parameters
+        ----------
+        X : as for `EmotionClassifier.predict`
+
+        Returns
+        -------
+        Clips, or another sequence that indexes like an array
+            One row for each clip.
+
+        Raises
+        ------
+        InputError
+            `X` are features, and the baseline reads clips themselves.
         """
         if isinstance(X, Features):
             raise InputError(
@@ -154,6 +195,11 @@ class Majority(Baseline):
     `predict` says the most frequent label, and with several labels those that more
     than half of the training clips have.
 
+    Parameters
+    ----------
+    labels, multi_label
+        As for `Baseline`.
+
     Examples
     --------
     >>> from merclip.evaluation.baselines import Majority
@@ -164,7 +210,16 @@ class Majority(Baseline):
     """
 
     def encode(self, X: Any) -> Any:
-        """Return clips; nothing of them is needed."""
+        """Return clips; nothing of them is needed.
+
+        Parameters
+        ----------
+        X : as for `EmotionClassifier.predict`
+
+        Returns
+        -------
+        Clips
+        """
         return X if isinstance(X, Features) else super().encode(X)
 
     def _usable(self, rows: Any) -> Array:

@@ -116,6 +116,18 @@ class PlainClip(UntrainedBaseline):
     ------
     LabelError
         In `predict`: the model has no label encoder.
+
+    Notes
+    -----
+    Source: Radford et al., "CLIP", ICML 2021; the mean over modalities is ours.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.evaluation.baselines import PlainClip
+    >>> clf = EmotionClassifier(["happy", "sad"])
+    >>> PlainClip(clf).predict([{"text": "What a lovely day!"}]).tolist()
+    ['happy']
     """
 
     def _probability(self, rows: Features, usable: Array) -> Array:
@@ -144,6 +156,18 @@ class LateFusion(UntrainedBaseline):
     ----------
     classifier : EmotionClassifier
         Give it fitted, if it is to be: here it learns nothing.
+
+    Notes
+    -----
+    The mean of probabilities is our choice.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.evaluation.baselines import LateFusion
+    >>> clf = EmotionClassifier(["happy", "sad"])
+    >>> LateFusion(clf).predict([{"text": "What a lovely day!"}]).tolist()
+    ['happy']
     """
 
     def _probability(self, rows: Features, usable: Array) -> Array:
@@ -168,6 +192,15 @@ class Concatenation(ModelBaseline, LearnedBaseline):
     Parameters
     ----------
     classifier : EmotionClassifier
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.evaluation.baselines import Concatenation
+    >>> clf = EmotionClassifier(["happy", "sad"])
+    >>> clips = [{"text": "I love it!"}, {"text": "He died."}]
+    >>> Concatenation(clf).fit(clips, ["happy", "sad"]).predict(clips).tolist()
+    ['happy', 'sad']
     """
 
     def _values(self, rows: Features, usable: Array) -> Array:

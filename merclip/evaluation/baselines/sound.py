@@ -52,6 +52,15 @@ class SoundStatistics(LearnedBaseline):
     Probabilities are Platt's, from decision values of held-out clips of up to
     five folds; with a single clip of a class there are no folds, and a softmax of
     the decision values stands for them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from merclip.evaluation.baselines import SoundStatistics
+    >>> time = np.arange(16000) / 16000
+    >>> clips = [{"audio": (np.sin(2 * np.pi * hz * time), 16000)} for hz in (200, 3000) * 3]
+    >>> SoundStatistics().fit(clips, ["low", "high"] * 3).predict(clips[:2]).tolist()
+    ['low', 'high']
     """
 
     def __init__(
@@ -61,7 +70,16 @@ class SoundStatistics(LearnedBaseline):
         self.use_video_audio = use_video_audio
 
     def encode(self, X: Any) -> Any:
-        """Return statistics of shape (n, 200); rows of clips without sound are NaN.
+        """Return statistics of the sound of each clip.
+
+        Parameters
+        ----------
+        X : as for `EmotionClassifier.predict`
+
+        Returns
+        -------
+        ndarray of shape (n, 200), dB
+            Rows of clips without sound are NaN.
 
         Raises
         ------

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from merclip.errors import InputError
 from merclip.evaluation.condition import Condition, Run
 from merclip.evaluation.protocols._division import Division
 from merclip.evaluation.protocols._task import NOTHING, Task
@@ -101,8 +102,22 @@ def _estimators(baselines: Baselines, classifier: Any) -> Mapping[str, Any]:
     if baselines is None:
         return {}
     if callable(baselines):
-        return baselines(classifier)
-    return {name: copy.deepcopy(estimator) for name, estimator in baselines.items()}
+        return _by_name(baselines(classifier))
+    return {name: copy.deepcopy(estimator) for name, estimator in _by_name(baselines).items()}
+
+
+def _by_name(baselines: Any) -> Mapping[str, Any]:
+    """Check what a user gave, or what the user's callable made."""
+    estimators = baselines.values() if isinstance(baselines, Mapping) else [None]
+    for estimator in estimators:
+        if not hasattr(estimator, "predict_proba"):
+            got = estimator if isinstance(baselines, Mapping) else baselines
+            raise InputError(
+                "baselines is a mapping from name to estimator, which has fit and predict_proba, "
+                f"or makes one of a classifier; got {got!r}."
+            )
+    found: Mapping[str, Any] = baselines
+    return found
 
 
 def _input(estimator: Any, task: Task) -> Any:

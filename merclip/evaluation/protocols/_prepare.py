@@ -16,6 +16,7 @@ from merclip.evaluation.report import Skipped
 from merclip.inputs import as_clips, given_targets
 from merclip.labels import LabelSet, encode_label_sets, encode_targets, names_in
 from merclip.preprocess import Features
+from merclip.rows import mark_unlabelled
 
 Array = np.ndarray[Any, Any]
 
@@ -46,14 +47,17 @@ def make_task(
     features : Features of length n, optional
         What ``classifier.encode(clips)`` gave.
     """
-    y = given_targets(clips, y)
-    rows = clips if isinstance(clips, Features) else as_clips(clips).clips
+    keeps = classifier.on_error != "raise"
+    y = given_targets(clips, y, some=keeps)
+    rows = clips if isinstance(clips, Features) else as_clips(clips, keep_broken=keeps).clips
     for name, column in {"y": y, "groups": groups, "parts": parts, "features": features}.items():
         if column is not None and len(column) != len(rows):
             entries = "labels" if name == "y" else "entries"
             raise InputError(f"There are {len(rows)} clips and {name} has {len(column)} {entries}.")
     if not len(rows):
         raise InputError("There are no clips to evaluate.")
+    if keeps:
+        rows, y = mark_unlabelled(rows, y)
     chosen = _labels(classifier, y, labels)
     kind = _kind(classifier, y, chosen)
     truth = _truth(kind, y, chosen)
@@ -150,11 +154,11 @@ def whole_numbers(values: Sequence[int], name: str, least: int) -> list[int]:
     InputError
         There are none, or others.
     """
-    listed = sorted(set(np.atleast_1d(np.asarray(values)).tolist()))
+    listed = np.atleast_1d(np.asarray(values)).tolist()
     whole = all(isinstance(value, int) and value >= least for value in listed)
     if not listed or not whole:
         raise InputError(f"{name} holds whole numbers of at least {least}, got {values!r}.")
-    return listed
+    return sorted(set(listed))
 
 
 def _readable(features: Features) -> tuple[list[str], tuple[Skipped, ...], Array]:

@@ -46,12 +46,27 @@ def evaluate(
     protocol : str
         What the report calls this.
 
+    Returns
+    -------
+    Report
+        With one condition, called `protocol`, and those of baselines.
+
     Raises
     ------
     LabelError
         `y` has labels that `labels` lacks, or there are fewer than two.
     InputError
         `clips` and `y` differ in length, or no clip is left.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.datasets import load_clips
+    >>> from merclip.evaluation import evaluate
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> clf = EmotionClassifier(data.labels)
+    >>> evaluate(clf, data.clips, data.y).n_clips
+    24
     """
     task = make_task(classifier, clips, y, labels, groups=groups)
     rows = task.everything
@@ -73,9 +88,34 @@ def zero_shot(
 ) -> Report:
     """Measure labels that the classifier was given no examples of.
 
-    With `labels` one model may be asked in words and in descriptions. The
-    parameters and errors are those of `evaluate`; that the classifier was not
-    fitted on these labels is up to the caller.
+    With `labels` one model may be asked in words and in descriptions. That the
+    classifier was not fitted on these labels is up to the caller.
+
+    Parameters
+    ----------
+    classifier, clips, y, labels, groups, baselines, data
+        As for `evaluate`.
+
+    Returns
+    -------
+    Report
+        With the condition "zero-shot", and those of baselines.
+
+    Raises
+    ------
+    LabelError, InputError
+        As for `evaluate`.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.datasets import load_clips
+    >>> from merclip.evaluation import zero_shot
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> texts = {"happy": "Someone full of joy.", "sad": "In tears.", "angry": "Shouting."}
+    >>> report = zero_shot(EmotionClassifier(), data.clips, data.y, labels=texts)
+    >>> report.metrics["accuracy"] > report.metrics["majority"]
+    True
     """
     return evaluate(
         classifier,

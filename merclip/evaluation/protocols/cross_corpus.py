@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from merclip.errors import LabelError
+from merclip._progress import progress
+from merclip.errors import InputError, LabelError
 from merclip.evaluation.condition import Condition, Run
 from merclip.evaluation.protocols._baselines import Baselines, Beside
 from merclip.evaluation.protocols._division import Division, divide_training, tested
@@ -79,6 +80,21 @@ def cross_corpus(
         The data sets have fewer than two labels in common.
     InputError
         As for `supervised`.
+
+    Notes
+    -----
+    The protocol is our choice.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.datasets import load_clips
+    >>> from merclip.evaluation import cross_corpus
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> ana, dan = (data.select(data.groups == name) for name in ("ana", "dan"))
+    >>> report = cross_corpus(EmotionClassifier(data.labels, epochs=2), ana, dan, seeds=(0,))
+    >>> [condition.name for condition in report.conditions]
+    ['zero-shot', 'cross-corpus']
     """
     seeds = whole_numbers(seeds, "seeds", 0)
     train, test = (rename_labels(data, rename or {}) for data in (train, test))
@@ -112,6 +128,8 @@ def rename_labels(data: Any, rename: Mapping[Any, Any]) -> Any:
     data : Dataset
     rename : mapping from name to name
     """
+    if rename and not isinstance(rename, Mapping):
+        raise InputError(f"rename is a mapping from name to name, got {rename!r}.")
     if not rename or are_scores(data.y):
         return data
     if _several(data.y):
@@ -136,11 +154,10 @@ def _trained(
     name: str,
     baselines: Baselines,
 ) -> list[Condition]:
-    from tqdm.auto import tqdm
-
     beside = Beside(target, baselines, source)
     runs: list[Run] = []
-    for each in tqdm(divisions, desc="fit", disable=not source.classifier.verbose):
+    bar = bool(source.classifier.verbose)
+    for each in progress(divisions, "fit", len(divisions), bar=bar):
         learner = fitted_to(source, each)
         probability = target.probability(learner, each.test, anew=learner.tune == "full")
         threshold = target.threshold(learner)

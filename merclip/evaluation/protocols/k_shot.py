@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from merclip._progress import progress
 from merclip.errors import InputError
 from merclip.evaluation.condition import Condition, Run
 from merclip.evaluation.kinds import MULTI_LABEL
@@ -71,6 +72,21 @@ def k_shot(
     LabelError, InputError
         As for `evaluate`; also where a class has too few clips, or the classifier
         is multi-label: as many examples of each class cannot be drawn then.
+
+    Notes
+    -----
+    The protocol is our choice: the paper has no experiment with few examples.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.datasets import load_clips
+    >>> from merclip.evaluation import k_shot
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> clf = EmotionClassifier(data.labels, epochs=2)
+    >>> report = k_shot(clf, data.clips, data.y, shots=(1, 2), seeds=(0,), groups=data.groups)
+    >>> [condition.name for condition in report.conditions]
+    ['zero-shot', '1-shot', '2-shot']
     """
     shots = whole_numbers(shots, "shots", 1)
     seeds = whole_numbers(seeds, "seeds", 0)
@@ -114,24 +130,23 @@ def _conditions(
     parts: list[tuple[Array, Array]],
     baselines: Baselines,
 ) -> list[Condition]:
-    from tqdm.auto import tqdm
-
     untrained = task.probability(task.classifier, task.everything)
     found: dict[int, list[Run]] = {number: [] for number in (0, *shots)}
     beside = {number: Beside(task, baselines) for number in shots}
     verbose = bool(task.classifier.verbose)
-    with tqdm(total=len(seeds) * len(shots), desc="fit", disable=not verbose) as bar:
-        for seed, (train, test) in zip(seeds, parts, strict=True):
-            found[0].append(task.run(test, untrained[test], seed))
-            for number in shots:
-                rows = first_of_each(train, task.classes, number)
-                groups = None if task.groups is None else task.groups[rows]
-                learner = task.fitted(rows, seed, groups=groups)
-                probability = task.probability(learner, test)
-                found[number].append(task.run(test, probability, seed, learned=len(rows)))
-                each = Division(rows, NOTHING, test, seed)
-                beside[number].measure(learner, each, suffix=f", {number}-shot")
-                bar.update()
+    steps = progress(range(n := len(seeds) * len(shots)), "fit", n, bar=verbose)
+    for seed, (train, test) in zip(seeds, parts, strict=True):
+        found[0].append(task.run(test, untrained[test], seed))
+        for number in shots:
+            next(steps)
+            rows = first_of_each(train, task.classes, number)
+            groups = None if task.groups is None else task.groups[rows]
+            learner = task.fitted(rows, seed, groups=groups)
+            probability = task.probability(learner, test)
+            found[number].append(task.run(test, probability, seed, learned=len(rows)))
+            each = Division(rows, NOTHING, test, seed)
+            beside[number].measure(learner, each, suffix=f", {number}-shot")
+    next(steps, None)
     others = [c for number in shots for c in beside[number].conditions(number)]
     return [
         *others,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from merclip._progress import progress
 from merclip.errors import InputError, LabelError
 from merclip.evaluation.condition import Condition, Run
 from merclip.evaluation.kinds import ONE_OF_N
@@ -74,6 +75,17 @@ def leave_one_out(
     -----
     Source: Foteinopoulou and Patras, "EmoCLIP", FG 2024, for the protocol; Xian et
     al., "Zero-Shot Learning: A Comprehensive Evaluation", TPAMI 2019, for the mean.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.datasets import load_clips
+    >>> from merclip.evaluation import leave_one_out
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> clf = EmotionClassifier(data.labels, epochs=2)
+    >>> report = leave_one_out(clf, data, leave_out=["sad"], seeds=(0,))
+    >>> [condition.name for condition in report.conditions]
+    ['zero-shot', 'without sad', 'leave-one-out']
     """
     task = dataset_task(classifier, data, labels, features)
     _check(task)
@@ -108,30 +120,29 @@ def _chosen(task: Task, divisions: Sequence[Division], leave_out: Any) -> list[i
 def _conditions(
     task: Task, divisions: Sequence[Division], chosen: Sequence[int], baselines: Baselines
 ) -> list[Condition]:
-    from tqdm.auto import tqdm
-
     single: dict[int, list[Run]] = {label: [] for label in chosen}
     pooled: list[Run] = []
     beside = Beside(task, baselines)
     verbose = bool(task.classifier.verbose)
-    with tqdm(total=len(divisions) * len(chosen), desc="fit", disable=not verbose) as bar:
-        for each in divisions:
-            found: dict[str, dict[int, Array]] = {}
-            reduced = {label: _without(task, each, label) for label in chosen}
-            for label in chosen:
-                for name, probability in _answers(task, reduced[label], label, beside):
-                    found.setdefault(name, {})[label] = probability
-                bar.update()
-            ours = found.pop("")
-            for label, probability in ours.items():
-                extra = _recalls(task.truth[each.test], probability, label)
-                facts = reduced[label].facts
-                run = task.run(each.test, probability, each.seed, extra=extra, **facts)
-                single[label].append(run)
-            fewest = min(reduced.values(), key=lambda division: len(division.train))
-            pooled.append(_pooled(task, fewest, ours))
-            for name, theirs in found.items():
-                beside.runs.setdefault(name, []).append(_pooled(task, fewest, theirs))
+    steps = progress(range(n := len(divisions) * len(chosen)), "fit", n, bar=verbose)
+    for each in divisions:
+        found: dict[str, dict[int, Array]] = {}
+        reduced = {label: _without(task, each, label) for label in chosen}
+        for label in chosen:
+            next(steps)
+            for name, probability in _answers(task, reduced[label], label, beside):
+                found.setdefault(name, {})[label] = probability
+        ours = found.pop("")
+        for label, probability in ours.items():
+            extra = _recalls(task.truth[each.test], probability, label)
+            facts = reduced[label].facts
+            run = task.run(each.test, probability, each.seed, extra=extra, **facts)
+            single[label].append(run)
+        fewest = min(reduced.values(), key=lambda division: len(division.train))
+        pooled.append(_pooled(task, fewest, ours))
+        for name, theirs in found.items():
+            beside.runs.setdefault(name, []).append(_pooled(task, fewest, theirs))
+    next(steps, None)
     names = task.labels.names
     return [
         *beside.conditions(),

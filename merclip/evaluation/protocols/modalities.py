@@ -59,6 +59,21 @@ def modalities(
     InputError
         No clip has all modalities, `fit` has another value or goes with
         ``tune="full"``, or as for `supervised`.
+
+    Notes
+    -----
+    Source: the table of modalities in MER-CLIP (Song and Cho, arXiv 2506.00903), with
+    ``fit="each"``; the rest is ours.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.datasets import load_clips
+    >>> from merclip.evaluation import modalities
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> report = modalities(EmotionClassifier(data.labels), data)
+    >>> [condition.name for condition in report.conditions]
+    ['text']
     """
     if fit not in (None, "all", "each"):
         raise InputError(f"fit is None, 'all' or 'each', got {fit!r}.")

@@ -60,6 +60,25 @@ def wordings(
     InputError
         There is no wording, `fit` names none, the model has no label encoder, or
         as for `supervised`.
+
+    Notes
+    -----
+    Source: the tables of labels as words, phrases and sentences in MER-CLIP (Song and
+    Cho, arXiv 2506.00903), with ``fit="each"``; the rest is ours.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.datasets import load_clips
+    >>> from merclip.evaluation import wordings
+    >>> data = load_clips("examples/lines.csv", group="speaker", split="part")
+    >>> texts = {
+    ...     "word": ["happy", "sad", "angry"],
+    ...     "sentence": {"happy": "Full of joy.", "sad": "In tears.", "angry": "Shouting."},
+    ... }
+    >>> report = wordings(EmotionClassifier(), data, texts)
+    >>> [condition.name for condition in report.conditions], report.n_clips
+    (['word', 'sentence'], 6)
     """
     sets = _label_sets(wordings, fit)
     last, parts = next(reversed(sets.values())), None if fit else test_parts(classifier)

@@ -52,6 +52,13 @@ class Comparison:
     notes : tuple of str
     settings : mapping
         How it was trained.
+
+    Examples
+    --------
+    >>> from merclip.evaluation.reproduce import Comparison, find_table
+    >>> table = find_table("table-mosi-sentiment")
+    >>> Comparison(table, table.measures, published=True, lines=(), reports={}).measures
+    {'accuracy_2_non0': 'Acc-2', 'weighted_f1_2_non0': 'F1'}
     """
 
     table: Table
@@ -67,7 +74,12 @@ class Comparison:
         return {line.name: line for line in self.lines}[name]
 
     def to_markdown(self) -> str:
-        """Return the paper's numbers beside ours, in percent, and what ours rest on."""
+        """Return the paper's numbers beside ours, in percent, and what ours rest on.
+
+        Returns
+        -------
+        str
+        """
         return "\n\n".join(
             [
                 f"# {self._title()}",
@@ -80,7 +92,12 @@ class Comparison:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return built-in types alone, with the report of each row."""
+        """Return built-in types alone, with the report of each row.
+
+        Returns
+        -------
+        dict
+        """
         return {
             "table": self.table.name,
             "title": self._title(),
@@ -93,11 +110,21 @@ class Comparison:
         }
 
     def to_json(self) -> str:
-        """Return `to_dict` as JSON."""
+        """Return `to_dict` as JSON.
+
+        Returns
+        -------
+        str
+        """
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_csv(self) -> str:
-        """Return one line for each row and measure, in percent."""
+        """Return one line for each row and measure, in percent.
+
+        Returns
+        -------
+        str
+        """
         file = io.StringIO()
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["row", "measure", "paper", "mean", "std", "n_runs"])

@@ -34,6 +34,15 @@ def forget_fusion(network: MERCLIP, changes: Mapping[str, Any], seed: int) -> No
     ------
     InputError
         `changes` fuse a modality that the network has no encoder for.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.evaluation.reproduce import forget_fusion
+    >>> network = EmotionClassifier(["happy", "sad"]).network_
+    >>> forget_fusion(network, {"fusion": "LA"}, seed=0)
+    >>> network.config.fusion
+    'LA'
     """
     config = network.config.with_overrides({"n_classes": 0, **changes})
     missing = set(config.fusion) - set(network.config.fusion)

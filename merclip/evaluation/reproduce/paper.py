@@ -39,6 +39,12 @@ class Row:
         Values of `NetworkConfig` that differ from the model's.
     wording : {"word", "phrase", "sentence"}
         In what form labels are given.
+
+    Examples
+    --------
+    >>> from merclip.evaluation.reproduce import find_table
+    >>> find_table("ablation-modality").rows[0].network
+    {'fusion': 'L'}
     """
 
     name: str
@@ -61,6 +67,13 @@ class Table:
     rows : tuple of Row
     note : str
         What is to be known when numbers are compared.
+
+    Examples
+    --------
+    >>> from merclip.evaluation.reproduce import find_table
+    >>> table = find_table("table-mosei-emotion")
+    >>> table.data, table.target, list(table.measures.values())
+    ('mosei', 'emotion', ['Acc', 'P', 'R', 'F1'])
     """
 
     name: str

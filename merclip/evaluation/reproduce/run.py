@@ -86,6 +86,23 @@ def reproduce(
         The data lack a modality that every row needs, or as for `supervised`.
     LabelError
         There is no text for a label in some wording.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier
+    >>> from merclip.datasets import load_clips
+    >>> from merclip.evaluation.reproduce import find_table, reproduce
+    >>> data = load_clips("examples/lines.csv", split="part")
+    >>> def make(changes, seed):
+    ...     return EmotionClassifier(epochs=1, random_state=seed)
+    >>> texts = {
+    ...     "phrase": {"happy": "full of joy", "sad": "in grief", "angry": "in rage"},
+    ...     "sentence": {"happy": "She laughs.", "sad": "She weeps.", "angry": "She shouts."},
+    ... }
+    >>> table = find_table("labels-mosei-emotion")
+    >>> found = reproduce(table, data, make, seeds=(0,), published=False, texts=texts)
+    >>> [line.name for line in found.lines]
+    ['word', 'phrase', 'sentence', 'zero-shot, beside sentence']
     """
     seeds = list(dict.fromkeys(seeds))
     if not seeds:

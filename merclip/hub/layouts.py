@@ -1,0 +1,163 @@
+"""CLIP's weights, wherever they come from: architecture, preprocessing, place and licence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from merclip.errors import CheckpointError, InputError, ModelNotFoundError
+from merclip.hub.access import HubAccess
+from merclip.hub.cards import licence_in
+from merclip.hub.preprocessing import of_clip_model, of_open_clip
+from merclip.hub.sources import Repository, Source, read_object, require
+from merclip.network import architecture
+from merclip.network.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from merclip.network.clip_model import MODEL_TYPE, clip_model_architecture
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+
+
+@dataclass(frozen=True)
+class ClipWeights:
+    """A file of CLIP weights, its place on the Hub, and what its training fixed.
+
+    Parameters
+    ----------
+    path : Path or None
+        None for random weights.
+    place : dict or None
+        Repository, commit and file name; None for a file of this machine alone.
+    architecture : dict
+        In open_clip's terms.
+    vision : dict
+        Values of `VisionConfig`.
+    lineage : dict
+        Where the weights come from, and their licence.
+    files : tuple of Path
+        All that this was read from.
+    """
+
+    path: Path | None = None
+    place: dict[str, str] | None = None
+    architecture: dict[str, Any] = field(default_factory=dict)
+    vision: dict[str, Any] = field(default_factory=dict)
+    lineage: dict[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+
+def clip_in(source: Source) -> ClipWeights | None:
+    """Return CLIP's weights in open_clip's or Hugging Face's layout.
+
+    Returns
+    -------
+    ClipWeights or None
+        None for a checkpoint of merclip, and for what is nothing known.
+
+    Raises
+    ------
+    CheckpointError
+        A model of another kind, a configuration that cannot be used, or no weights
+        that are safe to read.
+    ModelNotFoundError
+        The Hub cannot be reached, or has no such model.
+    """
+    path = source.find(CONFIG_FILE)
+    values = _peek(path)
+    if "format_version" in values:
+        return None
+    open_clip = source.find(OPEN_CLIP_CONFIG)
+    if open_clip is not None:
+        return _in_open_clip_layout(source, open_clip)
+    if values.get("model_type") == MODEL_TYPE and path is not None:
+        return _in_clip_model_layout(source, path, values)
+    if "model_type" in values:
+        raise CheckpointError(
+            f"{source.name!r} is a model of type {values['model_type']!r}. merclip loads its own "
+            f"checkpoints, and CLIP as open_clip stores it or as Hugging Face's CLIPModel."
+        )
+    return None
+
+
+def clip_of_tag(
+    name: str, config: Mapping[str, Any], pretrained: str, access: HubAccess
+) -> ClipWeights:
+    """Return the weights for an architecture: random ones, a file, or a tag of open_clip.
+
+    Parameters
+    ----------
+    name : str
+        Of the architecture.
+    config : mapping
+        The architecture itself.
+    pretrained : str
+    access : HubAccess
+
+    Raises
+    ------
+    ModelNotFoundError
+        open_clip has no such tag, or the Hub does not give its file.
+    """
+    if pretrained == "random":
+        return ClipWeights(architecture=dict(config))
+    if Path(pretrained).is_file():
+        return ClipWeights(Path(pretrained), architecture=dict(config))
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    tag = get_pretrained_cfg(name, pretrained)
+    if not tag.get("hf_hub"):
+        raise ModelNotFoundError(
+            f"open_clip has no weights {pretrained!r} for {name!r} on the Hub; "
+            f"it has {list_pretrained_tags_by_model(name)}."
+        )
+    repo, _, filename = tag["hf_hub"].rpartition("/")
+    source = Repository(repo, access)
+    path = require(source, *((filename,) if filename else OPEN_CLIP_WEIGHTS))
+    activation = {"quick_gelu": True} if tag.get("quick_gelu") else {}
+    vision = of_open_clip(tag, f"{name} {pretrained}")
+    return _weights(source, path, {**config, **activation}, vision)
+
+
+def _in_open_clip_layout(source: Source, config: Path) -> ClipWeights:
+    values = read_object(config)
+    model, pictures = values.get("model_cfg"), values.get("preprocess_cfg") or {}
+    if not isinstance(model, dict) or not isinstance(pictures, dict):
+        raise CheckpointError(f"{config} has no mapping model_cfg, or its preprocess_cfg is none.")
+    vision = of_open_clip(pictures, source.name)
+    weights = require(source, *OPEN_CLIP_WEIGHTS)
+    return _weights(source, weights, architecture(model), vision, config)
+
+
+def _in_clip_model_layout(source: Source, config: Path, values: dict[str, Any]) -> ClipWeights:
+    try:
+        described = architecture(clip_model_architecture(values))
+    except InputError as error:
+        raise CheckpointError(f"{config} cannot be used: {error}") from error
+    processor = require(source, *PROCESSOR_FILES)
+    pictures = read_object(processor)
+    inner = pictures.get("image_processor", pictures)  # newer files nest it
+    if not isinstance(inner, dict):
+        raise CheckpointError(f"{processor} describes no image processor.")
+    size = described["vision_cfg"]["image_size"]
+    vision = of_clip_model(inner, size, source.name)
+    return _weights(source, require(source, WEIGHTS_FILE), described, vision, config, processor)
+
+
+def _weights(
+    source: Source, path: Path, described: dict[str, Any], vision: dict[str, Any], *others: Path
+) -> ClipWeights:
+    card = source.find(CARD_FILE)
+    lineage = {"base_model": source.origin, **licence_in(card)}
+    files = (*others, path, *([card] if card else []))
+    return ClipWeights(path, source.place(path), described, vision, lineage, files)
+
+
+def _peek(path: Path | None) -> dict[str, Any]:
+    """Return a configuration; nothing where there is none or its own reader must complain."""
+    try:
+        return {} if path is None else read_object(path)
+    except CheckpointError:
+        return {}

@@ -1,0 +1,169 @@
+"""Where the files of one model lie: a directory, or one commit of a repository."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from merclip.errors import CheckpointError, ModelNotFoundError
+from merclip.hub.access import HubAccess, is_absence
+
+PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
+INDEX_SUFFIX = ".safetensors.index.json"
+
+
+class Source(Protocol):
+    """The files of one model."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+
+    @property
+    def origin(self) -> str:
+        """What it is called in what is made of it, and on another machine."""
+
+    def find(self, *filenames: str) -> Path | None:
+        """Return the first of these files that there is, or None."""
+
+    def lacks(self, filenames: Sequence[str]) -> Exception:
+        """Return the error for files of which none was found."""
+
+    def place(self, path: Path) -> dict[str, str] | None:
+        """Return repository, commit and name of a file; None for one on this machine alone."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory on this machine."""
+
+    name: str
+    path: Path
+
+    @property
+    def origin(self) -> str:
+        """The directory's own name: the path to it is nobody else's business."""
+        return self.path.resolve().name
+
+    def find(self, *filenames: str) -> Path | None:
+        """Return the first of these files that there is, or None."""
+        return next((self.path / name for name in filenames if (self.path / name).is_file()), None)
+
+    def lacks(self, filenames: Sequence[str]) -> CheckpointError:
+        """Return the error for files of which none was found."""
+        names = [path.name for path in self.path.iterdir()]
+        return CheckpointError(f"{self.path} holds no {filenames[0]}.{_unusable(names)}")
+
+    def place(self, path: Path) -> None:
+        """Return None: another machine has no such file."""
+
+
+@dataclass
+class Repository:
+    """A repository on the Hub. Its first file pins the commit of all others.
+
+    Parameters
+    ----------
+    name : str
+        "org/name".
+    access : HubAccess
+    commit : str or None
+        None until a file has been found.
+    """
+
+    name: str
+    access: HubAccess
+    commit: str | None = None
+    _found: dict[str, Path] = field(default_factory=dict)
+    _absent: dict[str, ModelNotFoundError] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """The repository's name."""
+        return self.name
+
+    def find(self, *filenames: str) -> Path | None:
+        """Return the first of these files that there is, downloaded if need be, or None.
+
+        Raises
+        ------
+        ModelNotFoundError
+            There is no such repository or revision, or the Hub cannot be reached.
+        """
+        for filename in filenames:
+            if filename in self._found:
+                return self._found[filename]
+            if self.commit is not None and self.access.lacks(self.name, filename, self.commit):
+                continue
+            try:
+                path = self.access.file(self.name, filename, self.commit)
+            except ModelNotFoundError as error:
+                if not is_absence(error):
+                    raise
+                self._absent[filename] = error
+                continue
+            # The cache keeps a file under its commit; the branch may move in between.
+            self.commit = path.parent.name
+            self._found[filename] = path
+            return path
+        return None
+
+    def lacks(self, filenames: Sequence[str]) -> ModelNotFoundError:
+        """Return the error for files of which none was found."""
+        why = _unusable(self.access.names(self.name, self.commit))
+        known = self._absent.get(filenames[0])
+        text = str(known) if known else f"{self.name!r} on the Hub has no {filenames[0]}."
+        error = ModelNotFoundError(text + why)
+        error.__cause__ = known.__cause__ if known else None
+        return error
+
+    def place(self, path: Path) -> dict[str, str]:
+        """Return repository, commit and name of a file."""
+        return {"repo": self.name, "revision": path.parent.name, "filename": path.name}
+
+
+def require(source: Source, *filenames: str) -> Path:
+    """Return the first of these files that there is.
+
+    Raises
+    ------
+    ModelNotFoundError, CheckpointError
+        There is none; the message says what there is instead.
+    """
+    path = source.find(*filenames)
+    if path is None:
+        raise source.lacks(filenames)
+    return path
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be read, or is no object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds no JSON object.")
+    return values
+
+
+def _unusable(names: Sequence[str]) -> str:
+    """Return what speaks against the files that there are, as the end of a message."""
+    pickles = [name for name in names if name.endswith(PICKLES)]
+    if any(name.endswith(INDEX_SUFFIX) for name in names):
+        return " Its weights are cut into several files, which merclip does not put together."
+    if pickles:
+        return (
+            f" It holds pickles ({', '.join(sorted(pickles)[:3])}), which can run code when they "
+            "are loaded, and which merclip does not read; ask for safetensors."
+        )
+    return ""

@@ -1,0 +1,107 @@
+"""What is too much for one file: refused before it costs memory or time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from merclip.errors import DecodeError
+
+MEGA = 2**20
+
+MAX_PIXELS = 64 * MEGA
+"""Of a picture: more than any camera makes."""
+MAX_VIDEO_PIXELS = 36 * MEGA
+"""Of a video's frames: 8192 x 4320. A decoder may hold twenty of them."""
+MAX_KEPT_PIXELS = 104 * MEGA
+"""Of all frames that are taken from a file, which are scaled down to it: twelve of 4K."""
+MAX_PACKETS = 4 * MEGA
+"""Of picture and sound: ten hours of 60 frames a second with sound."""
+MAX_DECODED_PIXELS = 2**38
+"""Of one pass: more than an hour of 1920 x 1080 without a key frame."""
+MAX_DECODED_SAMPLES = 2**34
+"""Of one pass, of all channels: two days of stereo at 48 kHz."""
+MAX_STREAMS = 64
+MAX_TABLES = 256 * MEGA
+"""Bytes of the tables of an MP4 file."""
+MAX_SPOOLED = 8192 * MEGA
+"""Bytes of a stream that cannot seek, and is therefore kept on disk meanwhile."""
+
+_CUT = "cut it into parts first"
+
+
+def check_size(picture: Any, name: str, n_frames: int = 1) -> None:
+    """Refuse pictures (or codecs) that claim an absurd size, as one of `n_frames`."""
+    width, height = int(picture.width or 0), int(picture.height or 0)
+    limit = MAX_PIXELS if n_frames <= 1 else MAX_VIDEO_PIXELS
+    if width * height > limit:
+        raise DecodeError(
+            f"{name!r} claims frames of {width}x{height} pixels, more than "
+            f"{limit // MEGA} megapixels: scale it down first."
+        )
+
+
+def check_packets(n_packets: int, name: str) -> None:
+    """Refuse files of more packets than anyone films."""
+    if n_packets > MAX_PACKETS:
+        raise DecodeError(
+            f"{name!r} claims at least {n_packets} frames or packets of sound, more than the "
+            f"{MAX_PACKETS} that are read: {_CUT}."
+        )
+
+
+def check_tables(n_bytes: int, name: str) -> None:
+    """Refuse headers that would have to be read whole."""
+    if n_bytes > MAX_TABLES:
+        raise DecodeError(
+            f"{name!r} claims a header of {n_bytes} bytes, more than "
+            f"{MAX_TABLES // MEGA} MiB: check the file."
+        )
+
+
+def check_spooled(n_bytes: int, name: str) -> None:
+    """Refuse streams that may never end."""
+    if n_bytes > MAX_SPOOLED:
+        raise DecodeError(
+            f"{name!r} gives more than {MAX_SPOOLED // MEGA} MiB, and cannot be read from the "
+            "middle: give a file on disk."
+        )
+
+
+class Work:
+    """Counts what one pass through a stream has cost so far.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._n_pixels = self._n_samples = 0
+
+    def add_packet(self, packet: Any) -> None:
+        """Count a packet of pictures, before it is decoded: it may give no frame at all."""
+        codec = packet.stream.codec_context
+        if codec.type != "video":
+            return
+        self._n_pixels += int(codec.width or 0) * int(codec.height or 0)
+        if self._n_pixels > MAX_DECODED_PIXELS:
+            raise DecodeError(
+                f"{self._name!r} needs more than {MAX_DECODED_PIXELS // MEGA} megapixels to be "
+                f"decoded one after another: {_CUT}, or encode it with more key frames."
+            )
+
+    def add_frame(self, frame: Any) -> None:
+        """Count a frame of sound."""
+        self._n_samples += getattr(frame, "samples", 0) * _n_channels(frame)
+        if self._n_samples > MAX_DECODED_SAMPLES:
+            raise DecodeError(
+                f"The sound of {self._name!r} has more than {MAX_DECODED_SAMPLES // MEGA} million "
+                f"samples: {_CUT}."
+            )
+
+
+def _n_channels(frame: Any) -> int:
+    layout = getattr(frame, "layout", None)
+    return 0 if layout is None else int(layout.nb_channels)

@@ -1,0 +1,174 @@
+"""Files that claim more than they hold are refused, or cost no more than others."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hostile_files import fragmented_mp4, gif, mp4, png, wav
+from media_files import clip_bytes, tone, write_clip, write_sound
+
+from merclip.errors import DecodeError
+from merclip.media import read_media
+from merclip.media._claims import claimed
+
+needs_decoder_options = pytest.mark.skipif(
+    int(av.__version__.split(".")[0]) < 18, reason="this PyAV cannot limit FFmpeg's first look"
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(50_000, 50_000, n_rows=1),
+        gif(2, 50_000, 50_000),
+        mp4(10, size=(50_000, 50_000)),
+        pytest.param(png(9_000, 9_000, n_rows=1), marks=needs_decoder_options),
+    ],
+    ids=["png", "gif", "mp4", "png of 81 megapixels"],
+)
+def test_huge_pictures_are_refused(content: bytes) -> None:
+    with pytest.raises(DecodeError, match="megapixels"):
+        read_media(content)
+
+
+def test_frames_of_a_video_have_a_lower_limit_than_a_picture() -> None:
+    with pytest.raises(DecodeError, match="8000x8000 pixels, more than 36 megapixels"):
+        read_media(gif(2, 8_000, 8_000))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [mp4(10**9), fragmented_mp4(10**9), mp4(10**5, n_edits=10**4), mp4(10**6, n_tracks=10)],
+    ids=["sample table", "fragment", "edit list", "tracks"],
+)
+def test_a_billion_claimed_frames_are_refused_before_room_is_made(content: bytes) -> None:
+    with pytest.raises(DecodeError, match=r"claims at least 1\d* frames.*more than the 4194304"):
+        read_media(content)
+
+
+def test_claims_of_honest_files_are_their_packets(tmp_path: Path) -> None:
+    plain = clip_bytes(video={"n": 25}, sound={"rate": 16000, "samples": tone(1.0, 16000)})
+    with av.open(write_clip(str(tmp_path / "clip.mp4"))) as container:
+        n_packets = sum(packet.size > 0 for packet in container.demux())
+    assert claimed((tmp_path / "clip.mp4").read_bytes()) == n_packets
+    assert 25 < claimed(plain) < 50
+    # Of plain sound each sample is a frame, of which FFmpeg makes packets.
+    sound = write_sound(str(tmp_path / "long.mov"), samples=tone(20.0, 44100), rate=44100)
+    assert claimed(Path(sound).read_bytes()) == 44100 * 20 // 1024
+    assert read_media(sound).sound is not None
+
+
+def test_many_streams_are_refused() -> None:
+    with pytest.raises(DecodeError, match="more than 64 streams"):
+        read_media(mp4(10, n_tracks=1000))
+
+
+def test_a_long_animation_and_a_long_lie_are_read_in_little_time() -> None:
+    found = read_media(gif(10_000))
+    assert found.frames is not None
+    assert found.frames.shape == (12, 2, 2, 3)
+    sound = read_media(wav(2**32 - 1, b"\1\2" * 4000)).sound
+    assert sound is not None
+    assert len(sound) == 8000
+
+
+def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = clip_bytes(video={"n": 50})
+    monkeypatch.setattr("merclip.media._limits.MAX_DECODED_PIXELS", 48 * 64 * 5)
+    with pytest.raises(DecodeError, match="one after another: cut it into parts"):
+        read_media(content, want_sound=False)
+    monkeypatch.setattr("merclip.media._limits.MAX_DECODED_SAMPLES", 10_000)
+    with pytest.raises(DecodeError, match="million samples: cut it into parts"):
+        read_media(content, want_video=False)
+    monkeypatch.setattr("merclip.media._limits.MAX_PACKETS", 20)
+    with pytest.raises(DecodeError, match="more than the 20 that are read"):
+        read_media(gif(30))
+
+
+def test_many_pixels_are_scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = clip_bytes(video={"n": 50, "size": (96, 128), "rotation": 90})
+    whole = read_media(content).frames
+    monkeypatch.setattr("merclip.media._pixels.MAX_KEPT_PIXELS", 12 * 48 * 64)
+    small = read_media(content).frames
+    assert whole is not None and small is not None
+    assert whole.shape == (12, 128, 96, 3)
+    assert small.shape == (12, 64, 48, 3)
+    shrunk = whole.reshape(12, 64, 2, 48, 2, 3).mean((2, 4))
+    assert np.abs(shrunk - small).mean() < 8
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4"])
+def test_a_playlist_opens_no_other_file(tmp_path: Path, name: str) -> None:
+    write_clip(str(tmp_path / "other.ts"), format="mpegts")
+    hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{tmp_path}/other.ts\n#EXT-X-ENDLIST\n"
+    for text in (hls, "ffconcat version 1.0\nfile other.ts\n"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DecodeError):
+            read_media(tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+def test_no_thread_and_no_file_is_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_clip(str(path))
+    (tmp_path / "cut.mp4").write_bytes(path.read_bytes()[:-3000])
+    broken = bytearray(path.read_bytes())
+    broken[3000:9000:97] = bytes(len(broken[3000:9000:97]))
+
+    def read_all() -> None:
+        for source in (str(path), path.read_bytes(), str(tmp_path / "cut.mp4"), bytes(broken)):
+            try:
+                read_media(source)
+            except DecodeError:
+                pass
+
+    read_all()
+    gc.collect()
+    gc.disable()
+    try:
+        before = [len(os.listdir(f"/proc/self/{kind}")) for kind in ("task", "fd")]
+        for _ in range(3):
+            read_all()
+        after = [len(os.listdir(f"/proc/self/{kind}")) for kind in ("task", "fd")]
+    finally:
+        gc.enable()
+    assert after == before
+
+
+_PEAK = """
+import resource, sys
+from pathlib import Path
+from merclip.media import read_media
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        read_media(path)
+    except ValueError:
+        pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_hostile_files_take_little_memory(tmp_path: Path) -> None:
+    contents = [
+        mp4(10**9),
+        fragmented_mp4(10**9),
+        mp4(4 * 10**6),
+        gif(20_000),
+        mp4(50, n_tracks=60),
+    ]
+    paths = [tmp_path / str(number) for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 300
