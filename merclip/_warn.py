@@ -11,6 +11,8 @@ from merclip.errors import InputError, SkippedClipsWarning
 
 _PACKAGE = str(Path(__file__).parent)
 _NAMED = 3
+_LONGEST_NAME = 1000
+"""Letters; a longer name stands in the reason as well, shortened."""
 
 
 def warn(warning: Warning) -> None:
@@ -68,4 +70,6 @@ class Skipped:
 
 def row_name(row: int, name: str | None, reason: str) -> str:
     """Return what a clip is called in a message, which may hold its name already."""
-    return f"Row {row}" if name is None or name in reason else f"Row {row} ({name})"
+    if name is None or name in reason or len(name) > _LONGEST_NAME:
+        return f"Row {row}"
+    return f"Row {row} ({name})"

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -745,11 +746,17 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         reading = self._reading() if batch_size is None else self._reading(batch_size=batch_size)
         given = iter_clips(clips, keep_broken=self.on_error != "raise")
         skipped, n_clips = Skipped(most_rows=10), 0
-        for n_clips, features in enumerate(self._ready().engine.encode(given, reading), start=1):
-            if features.error is not None and self.on_error == "skip":
-                skipped.add(n_clips - 1, features.id, features.error)
-            else:
-                yield from self._predictions([features])
+        encoded = self._ready().engine.encode(given, reading)
+        # No more than what the engine has read: the first answer waits for nothing else.
+        while batch := list(islice(encoded, reading.batch_size)):
+            kept = []
+            for features in batch:
+                if features.error is not None and self.on_error == "skip":
+                    skipped.add(n_clips, features.id, features.error)
+                else:
+                    kept.append(features)
+                n_clips += 1
+            yield from self._predictions(kept)
         skipped.warn(n_clips)
 
     def with_labels(self, labels: LabelsLike) -> Self:

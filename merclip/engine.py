@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from merclip._shown import shown
 from merclip._warn import warn
 from merclip.errors import (
     DeviceError,
@@ -47,6 +50,8 @@ from merclip.types import Clip
 
 OnError = Literal["raise", "skip", "nan"]
 Face = Literal["auto", "always", "never"]
+_MOST_LABEL_SETS, _MOST_SAID = 64, 1000
+"""Memory of the embeddings of label sets, and of warnings given in one run."""
 
 
 class LabelTokens(NamedTuple):
@@ -107,7 +112,9 @@ class Engine:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.network = checkpoint.network
-        self._labels: dict[tuple[tuple[str, ...], ...], Tensor] = {}
+        # The most recently used last. A service may ask for other labels in each request.
+        self._labels: OrderedDict[tuple[Any, ...], Tensor] = OrderedDict()
+        self._labels_lock = threading.Lock()
         self._digest: tuple[Any, str] = (None, "")
 
     def encode(self, clips: Iterable[Clip], reading: Reading) -> Iterator[ClipFeatures]:
@@ -141,16 +148,24 @@ class Engine:
 
     def label_embeddings(self, labels: LabelSet, prompts: list[str], on_long_label: str) -> Tensor:
         """Return label embeddings of shape (k, D), encoded once for each label set."""
-        key = tuple(map(tuple, labels.texts(prompts)))
-        if key not in self._labels:
-            tokens = label_tokens(labels, prompts, self.network.max_label_tokens, on_long_label)
-            with torch.inference_mode():
-                self._labels[key] = embed_labels(self.network, tokens)
-        return self._labels[key]
+        key = (on_long_label, *map(tuple, labels.texts(prompts)))
+        with self._labels_lock:
+            if key in self._labels:
+                self._labels.move_to_end(key)
+                return self._labels[key]
+        tokens = label_tokens(labels, prompts, self.network.max_label_tokens, on_long_label)
+        with torch.inference_mode():
+            embeddings = embed_labels(self.network, tokens)
+        with self._labels_lock:
+            self._labels[key] = embeddings
+            while len(self._labels) > _MOST_LABEL_SETS:
+                self._labels.popitem(last=False)
+        return embeddings
 
     def forget_labels(self) -> None:
         """Encode labels anew after the network has changed."""
-        self._labels.clear()
+        with self._labels_lock:
+            self._labels.clear()
 
     def fused(self, features: Sequence[ClipFeatures]) -> Tensor:
         """Return fused embeddings of shape (n, D), on the CPU."""
@@ -221,6 +236,8 @@ class Engine:
             # A thousand clips with the same lack are one warning; each keeps its own in results.
             if str(warning) in said:
                 continue
+            if len(said) >= _MOST_SAID:  # a run may be endless, and each of its warnings another
+                said.clear()
             said.add(str(warning))
             named = type(warning)(f"{clip.name or f'Clip {index}'}: {warning}")
             warn(named)
@@ -315,9 +332,9 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         return torch.device(seen[0])
     try:
         chosen = torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(
-            f"device={device!r} is not a device of torch, such as 'cpu', 'cuda' or 'mps'."
+            f"device={shown(device)} is not a device of torch, such as 'cpu', 'cuda' or 'mps'."
         ) from error
     count = torch.cuda.device_count() if chosen.type == "cuda" else 1
     if chosen.type not in seen or (chosen.index or 0) >= count:
@@ -337,7 +354,7 @@ def check_origin(features: Features, fingerprint: str) -> None:
 
 
 def _report_long_label(text: str, lost: str, on_long_label: str) -> None:
-    message = f"The label {text!r} is too long; this part is lost: {lost!r}."
+    message = f"The label {shown(text)} is too long; this part is lost: {shown(lost)}."
     if on_long_label == "raise":
         raise LabelError(message)
     warn(LabelTooLongWarning(message))

@@ -8,9 +8,24 @@ from __future__ import annotations
 
 from sklearn.exceptions import NotFittedError as _SklearnNotFittedError
 
+_MOST_LETTERS = 4000
+
+
+def _bounded(arguments: tuple[object, ...]) -> tuple[object, ...]:
+    """Cut a message in its middle where a value in it would flood the terminal."""
+    half = _MOST_LETTERS // 2
+    return tuple(
+        f"{part[:half]} ... ({len(part) - 2 * half} letters left out) ... {part[-half:]}"
+        if isinstance(part, str) and len(part) > _MOST_LETTERS + 100
+        else part
+        for part in arguments
+    )
+
 
 class MerclipError(Exception):
     """Base of all errors raised by merclip.
+
+    A message of more than 4,000 letters is cut in its middle.
 
     Examples
     --------
@@ -21,6 +36,9 @@ class MerclipError(Exception):
     ...     print(type(error).__name__)
     InputError
     """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*_bounded(arguments))
 
 
 class InputError(MerclipError, ValueError):
@@ -252,6 +270,9 @@ class MerclipWarning(UserWarning):
     >>> answer.warnings[0][:22]
     'The text is too long; '
     """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*_bounded(arguments))
 
 
 class DecodeWarning(MerclipWarning):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from merclip._shown import shown
 from merclip.errors import (
     DecodeError,
     InputError,
@@ -151,7 +152,7 @@ def given_targets(X: Any, y: Any, *, some: bool = False) -> Any:
     if y is None:
         raise InputError("Give y, or clips with a column 'label'.")
     if isinstance(y, str):
-        raise LabelError(f"y={y!r} is a single string; give one label for each clip.")
+        raise LabelError(f"y={shown(y)} is a single string; give one label for each clip.")
     return y
 
 
@@ -316,7 +317,7 @@ def _check_keys(row: Mapping[str, Any], index: int) -> None:
     for key in unknown:
         close = _close_key(key, row)
         if close:
-            raise InputError(f"Row {index} has the key {key!r}; did you mean {close!r}?")
+            raise InputError(f"Row {index} has the key {shown(key)}; did you mean {close!r}?")
     # A row without any other key is one whose clip is missing, not a misuse.
     if unknown and not set(MODALITY_KEYS) & set(row):
         raise InputError(
@@ -343,7 +344,7 @@ def _from_frame(frame: Any, keep_broken: bool) -> Clips:
     for name in map(str, frame.columns):
         close = None if name in (*CLIP_KEYS, LABEL_KEY) else _close_key(name, frame.columns)
         if close:
-            raise InputError(f"The DataFrame has the column {name!r}; did you mean {close!r}?")
+            raise InputError(f"The DataFrame has the column {shown(name)}; did you mean {close!r}?")
     if not set(columns) & set(MODALITY_KEYS):
         raise InputError(
             f"The DataFrame has the columns {list(map(str, frame.columns))}; "

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from merclip._shown import shown
 from merclip._warn import warn
 from merclip.errors import InputTypeError, LabelError, MerclipWarning
 from merclip.types import Frame, Listed
@@ -84,7 +85,7 @@ class LabelSet:
             return labels
         if isinstance(labels, (str, bytes)):
             raise InputTypeError(
-                f"labels={labels!r} is a single string, which is a sequence of letters; "
+                f"labels={shown(labels)} is a single string, which is a sequence of letters; "
                 "give a list, such as ['happy', 'sad']."
             )
         if isinstance(labels, Mapping):
@@ -198,7 +199,7 @@ def prompt_list(prompt: str | Iterable[str]) -> list[str]:
         except (ValueError, TypeError):
             names = ["broken"]
         if names != [""]:
-            raise LabelError(f"A prompt has one '{{}}' where the label goes, got {text!r}.")
+            raise LabelError(f"A prompt has one '{{}}' where the label goes, got {shown(text)}.")
     if not prompts:
         raise LabelError("prompt is an empty list; give at least '{}'.")
     return prompts
@@ -219,7 +220,7 @@ def names_in(y: Any, multi_label: bool) -> list[Any]:
     values = [name for names in _sets(y) for name in names] if multi_label else _values(y)
     for name in values:
         if not isinstance(name, (str, numbers.Number)) or name != name:
-            raise LabelError(f"y has {name!r}, which is no label; leave such clips out.")
+            raise LabelError(f"y has {shown(name)}, which is no label; leave such clips out.")
     try:
         return sorted(set(values))
     except TypeError:
@@ -245,7 +246,7 @@ def encode_targets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
     """
     position = {name: i for i, name in enumerate(classes.tolist())}
     values = _values(y)
-    unknown = sorted({repr(value) for value in values if not _in(value, position)})
+    unknown = sorted({shown(value) for value in values if not _in(value, position)})
     if unknown:
         raise LabelError(_unknown_message(unknown, values, classes))
     return np.array([position[value] for value in values], dtype=np.int64)
@@ -271,7 +272,7 @@ def encode_truth(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """
     position = {name: i for i, name in enumerate(classes.tolist())}
     values = _values(y)
-    unknown = sorted({repr(value) for value in values if not _in(value, position)})
+    unknown = sorted({shown(value) for value in values if not _in(value, position)})
     if unknown and not all(_is_alike(value, classes) for value in values):
         raise LabelError(_unknown_message(unknown, values, classes))
     if unknown:
@@ -323,7 +324,7 @@ def _sets(y: Any) -> list[list[Any]]:
     for row, names in enumerate(y):
         if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
             raise LabelError(
-                f"With multi_label=True each y is a list of labels; row {row} is {names!r}."
+                f"With multi_label=True each y is a list of labels; row {row} is {shown(names)}."
             )
         sets.append([_plain(name) for name in names])
     return sets
@@ -351,19 +352,19 @@ def _plain(value: Any) -> Any:
 def _name(name: Any) -> Any:
     name = _plain(name)
     if isinstance(name, bool) or not isinstance(name, (str, numbers.Integral)):
-        raise InputTypeError(f"A label is a string, got {name!r} of {type(name).__name__}.")
+        raise InputTypeError(f"A label is a string, got {shown(name)} of {type(name).__name__}.")
     return name
 
 
 def _descriptions(name: Any, value: Any) -> tuple[str, ...]:
     if isinstance(value, numbers.Integral):
         raise LabelError(
-            f"The label {name!r} has no words to encode; give names, or a mapping such as "
-            f"{{{name!r}: 'happy'}}. {NUMBERED}"
+            f"The label {shown(name)} has no words to encode; give names, or a mapping such as "
+            f"{{{shown(name)}: 'happy'}}. {NUMBERED}"
         )
     texts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     if not texts or any(not isinstance(text, str) or not text.strip() for text in texts):
-        raise LabelError(f"The label {name!r} needs a description that is not empty.")
+        raise LabelError(f"The label {shown(name)} needs a description that is not empty.")
     return texts
 
 
@@ -378,7 +379,7 @@ def _check_names(names: tuple[Any, ...]) -> None:
             raise LabelError("A label is an empty string.")
         key = unicodedata.normalize("NFKC", str(name)).strip().casefold()
         if key in seen:
-            raise LabelError(f"The labels {seen[key]!r} and {name!r} are the same.")
+            raise LabelError(f"The labels {shown(seen[key])} and {shown(name)} are the same.")
         seen[key] = name
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numbers
+import sys
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
+from merclip._shown import shown
 from merclip.errors import InputError
 from merclip.labels import prompt_list
 from merclip.preprocess import FeatureCache
@@ -34,15 +36,15 @@ def check_parameters(parameters: dict[str, Any]) -> None:
     for name, allowed in CHOICES.items():
         value = parameters[name]
         if not isinstance(value, str) or value not in allowed:
-            raise InputError(f"{name} is one of {list(allowed)}, got {value!r}.")
+            raise InputError(f"{name} is one of {list(allowed)}, got {shown(value)}.")
     for name in SWITCHES:
         if not isinstance(parameters[name], (bool, np.bool_)):
-            raise InputError(f"{name} is True or False, got {parameters[name]!r}.")
+            raise InputError(f"{name} is True or False, got {shown(parameters[name])}.")
     for name in COUNTS:
         value = parameters[name]
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= 1):
-            raise InputError(f"{name} is a whole number of at least 1, got {value!r}.")
+        if value is not None and not (whole and 1 <= value <= sys.maxsize):
+            raise InputError(f"{name} is a whole number of at least 1, got {shown(value)}.")
     _check_share("abstain", parameters["abstain"], optional=True)
     validation = parameters["validation"]
     if not isinstance(validation, np.ndarray) and validation != "auto":
@@ -80,10 +82,11 @@ def per_clip(values: Any, n_clips: int, name: str) -> np.ndarray[Any, Any] | Non
 def _check_random_state(random_state: Any) -> None:
     try:
         check_random_state(random_state)
-    except ValueError:
+    # Its message has the value, whose repr may raise anything.
+    except Exception:
         raise InputError(
             "random_state is None, a whole number from 0 to 2**32 - 1, or a "
-            f"numpy.random.RandomState, got {random_state!r}."
+            f"numpy.random.RandomState, got {shown(random_state)}."
         ) from None
 
 
@@ -92,4 +95,4 @@ def _check_share(name: str, value: Any, optional: bool = False) -> None:
         return
     if not isinstance(value, (int, float, np.number)) or not 0 <= value < 1 + 1e-9 * optional:
         bound = "[0, 1]" if optional else "[0, 1)"
-        raise InputError(f"{name} is a number in {bound}, got {value!r}.")
+        raise InputError(f"{name} is a number in {bound}, got {shown(value)}.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from merclip._shown import shown
 from merclip.errors import InputError
 
 Array = np.ndarray[Any, Any]
@@ -112,7 +113,7 @@ def threshold_row(threshold: float | Mapping[Any, float] | None, classes: Array)
     if not all(isinstance(value, numbers.Real) and 0 <= value <= 1 for value in row):
         raise InputError(
             "threshold is a probability in [0, 1], or a mapping from label to one, "
-            f"got {threshold!r}."
+            f"got {shown(threshold)}."
         )
     return np.array(row, dtype=np.float64)
 

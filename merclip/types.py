@@ -20,6 +20,7 @@ from typing import (
 
 import numpy as np
 
+from merclip._shown import shown
 from merclip.errors import InputError, InputTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Audio:
     def __init__(self, array: ArrayLike | torch.Tensor, *, rate: int) -> None:
         self.rate = int(_positive(rate, "rate must be a positive number of Hz"))
         if not 1 <= self.rate <= MAX_RATE:
-            raise InputError(f"rate must lie in 1 to {MAX_RATE} Hz, got {rate!r}.")
+            raise InputError(f"rate must lie in 1 to {MAX_RATE} Hz, got {shown(rate)}.")
         self.samples: FloatArray = _as_samples(as_numpy(array))
 
     @property
@@ -221,13 +222,14 @@ class Clip:
         if not (_is_number(self.start) and (self.end is None or _is_number(self.end))):
             raise InputTypeError(
                 "start and end are numbers of seconds, "
-                f"got start={self.start!r} and end={self.end!r}."
+                f"got start={shown(self.start)} and end={shown(self.end)}."
             )
-        if not np.isfinite(self.start) or self.start < 0:
-            raise InputError(f"start must be at least 0 seconds, got {self.start!r}.")
+        if not 0 <= self.start < MAX_NUMBER:
+            raise InputError(f"start must be at least 0 seconds, got {shown(self.start)}.")
         if self.end is not None and not self.end > self.start:
             raise InputError(
-                f"end must lie after start, got start={self.start!r} and end={self.end!r}."
+                "end must lie after start, "
+                f"got start={shown(self.start)} and end={shown(self.end)}."
             )
         if self.region is not None:
             object.__setattr__(self, "region", _as_region(self.region))
@@ -338,7 +340,7 @@ class Clips(Sequence[Clip]):
             return Clips(self._clips[index])
         positions = np.asarray(index)
         if positions.size and positions.dtype.kind not in "iub":
-            raise TypeError(f"Clips are indexed by integers, slices or masks, got {index!r}.")
+            raise TypeError(f"Clips are indexed by integers, slices or masks, got {shown(index)}.")
         if positions.dtype == bool:
             if len(positions) != len(self):
                 raise IndexError(f"A mask of length {len(positions)} for {len(self)} clips.")
@@ -426,12 +428,14 @@ def _as_region(value: Any) -> Region:
     shares = value.tolist() if hasattr(value, "tolist") else value
     listed = isinstance(shares, (list, tuple)) and len(shares) == 4
     if not listed or not all(map(_is_number, shares)):
-        raise InputTypeError(f"region is four numbers, (left, top, right, bottom), got {value!r}.")
+        raise InputTypeError(
+            f"region is four numbers, (left, top, right, bottom), got {shown(value)}."
+        )
     left, top, right, bottom = map(float, shares)
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise InputError(
             "region is (left, top, right, bottom) in shares of width and height, with "
-            f"0 <= left < right <= 1 and 0 <= top < bottom <= 1, got {value!r}."
+            f"0 <= left < right <= 1 and 0 <= top < bottom <= 1, got {shown(value)}."
         )
     return left, top, right, bottom
 
@@ -444,7 +448,7 @@ def _positive(value: Any, message: str) -> float:
     value = value.item() if np.ndim(value) == 0 and hasattr(value, "item") else value
     # Comparisons only: a whole number of 400 digits is no float.
     if not _is_number(value) or not 0 < value < MAX_NUMBER:
-        raise InputError(f"{message}, got {value!r}.")
+        raise InputError(f"{message}, got {shown(value)}.")
     return float(value)
 
 

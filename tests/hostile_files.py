@@ -110,3 +110,68 @@ def _track(
     edits = full_box(b"elst", struct.pack(">I", n_edits), edit * n_edits)
     header = full_box(b"tkhd", struct.pack(">5I", 0, 0, 1, 0, n), bytes(16), _MATRIX, bytes(8))
     return box(b"trak", header, box(b"edts", edits) if n_edits else b"", media)
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a part of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_with(chunks: bytes) -> bytes:
+    """Return a picture that says something about itself."""
+    picture = png(8, 8)
+    return picture[:33] + chunks + picture[33:]
+
+
+def id3(entries: bytes, *, size: int | None = None) -> bytes:
+    """Return the tag, of version 2.4, that a sound file begins with."""
+    return b"ID3\4\0\0" + seven_bits(len(entries) if size is None else size) + entries
+
+
+def seven_bits(number: int) -> bytes:
+    """Return a size as ID3 writes it."""
+    return bytes(number >> shift & 127 for shift in (21, 14, 7, 0))
+
+
+def with_flac_comments(flac: bytes, n: int) -> bytes:
+    """Return a FLAC file with comments after its first block."""
+    comment = struct.pack("<I", 3) + b"a=b"
+    block = struct.pack("<II", 0, n) + comment * n
+    first = bytes([flac[4] & 127]) + flac[5:42]
+    return flac[:4] + first + b"\4" + len(block).to_bytes(3, "big") + block + flac[42:]
+
+
+def with_riff_tags(sound: bytes, n: int) -> bytes:
+    """Return a WAV file with tags before its first chunk, in lists of a thousand."""
+    entries = [struct.pack("<II", 0x49494949 + i, 2) + b"a\0" for i in range(n)]
+    parts = [b"INFO" + b"".join(entries[i : i + 1000]) for i in range(0, n, 1000)]
+    lists = b"".join(b"LIST" + struct.pack("<I", len(part)) + part for part in parts)
+    return sound[:12] + lists + sound[12:]
+
+
+def with_matroska_tags(clip: bytes, n: int) -> bytes:
+    """Return a Matroska file with tags before its first cluster."""
+    tag = element(b"\x67\xc8", element(b"\x45\xa3", b"a") + element(b"\x44\x87", b"b"))
+    tags = element(b"\x12\x54\xc3\x67", element(b"\x73\x73", element(b"\x63\xc0", b"") + tag * n))
+    at = clip.index(b"\x1fC\xb6u")
+    clip = clip[:at] + tags + clip[at:]
+    size = clip.index(b"\x18S\x80g") + 4
+    return clip[:size] + b"\x01" + b"\xff" * 7 + clip[size + 8 :]
+
+
+def element(kind: bytes, content: bytes) -> bytes:
+    """Return an element of a Matroska file."""
+    return kind + (len(content) | 1 << 56).to_bytes(8, "big") + content
+
+
+def with_mp4_tags(clip: bytes, n: int) -> bytes:
+    """Return an MP4 file with tags at the end of its header."""
+    keys = full_box(b"keys", struct.pack(">I", n), box(b"mdta", b"a") * n)
+    values = box(
+        b"ilst", box(struct.pack(">I", 1), box(b"data", struct.pack(">II", 1, 0), b"b")) * n
+    )
+    meta = box(b"meta", full_box(b"hdlr", bytes(4), b"mdta", bytes(13)), keys, values)
+    at = clip.index(b"moov") - 4
+    size = int.from_bytes(clip[at : at + 4], "big")
+    end = at + size
+    return clip[:at] + struct.pack(">I", size + len(meta)) + clip[at + 4 : end] + meta + clip[end:]

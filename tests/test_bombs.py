@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
+import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
+import zlib
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
-from hostile_files import fragmented_mp4, gif, mp4, png, wav
+from hostile_files import (
+    fragmented_mp4,
+    gif,
+    id3,
+    mp4,
+    png,
+    png_chunk,
+    png_with,
+    seven_bits,
+    wav,
+    with_flac_comments,
+    with_matroska_tags,
+    with_mp4_tags,
+    with_riff_tags,
+)
 from media_files import clip_bytes, tone, write_clip, write_sound
 
-from merclip.errors import DecodeError
+from merclip.errors import DecodeError, MediaTypeError
 from merclip.media import read_media
 from merclip.media._claims import claimed
 
@@ -77,6 +98,124 @@ def test_a_long_animation_and_a_long_lie_are_read_in_little_time() -> None:
     sound = read_media(wav(2**32 - 1, b"\1\2" * 4000)).sound
     assert sound is not None
     assert len(sound) == 8000
+
+
+def _mp3(tag: bytes) -> bytes:
+    sound = {"samples": tone(0.3, 48000), "rate": 48000}
+    return tag + write_sound(io.BytesIO(), "mp3", format="mp3", **sound).getvalue()
+
+
+def _id3_entry(kind: bytes, data: bytes, flags: int = 0) -> bytes:
+    return kind + seven_bits(len(data)) + struct.pack(">H", flags) + data
+
+
+_FLAC = {"codec": "flac", "format": "flac", "samples": tone(0.3, 16000), "rate": 16000}
+_TAGGED = {
+    "png": lambda n: png_with(png_chunk(b"tEXt", b"a\0b") * n),
+    "flac": lambda n: with_flac_comments(write_sound(io.BytesIO(), **_FLAC).getvalue(), n),
+    "wav": lambda n: with_riff_tags(wav(400, bytes(400)), n),
+    "mkv": lambda n: with_matroska_tags(clip_bytes("matroska", video={"n": 8}), n),
+    "mp4": lambda n: with_mp4_tags(clip_bytes("mp4", video={"n": 8}), n),
+    "mp3": lambda n: _mp3(id3(_id3_entry(b"TXXX", b"\3a\0b") * n)),
+    "mp3 with two tags": lambda n: _mp3(id3(b"") + id3(_id3_entry(b"TXXX", b"\3a\0b") * n)),
+}
+
+
+@pytest.mark.parametrize("kind", _TAGGED)
+def test_many_tags_are_refused_and_a_hundred_are_read(kind: str) -> None:
+    with pytest.raises(DecodeError, match="tags, more than 10000: remove them"):
+        read_media(_TAGGED[kind](20_000))
+    found = read_media(_TAGGED[kind](100))
+    assert found.frames is not None or found.sound is not None
+
+
+def test_many_comments_of_an_ogg_file_are_refused() -> None:
+    sound = {"samples": tone(0.3, 48000), "rate": 48000}
+    content = write_sound(io.BytesIO(), "libopus", format="ogg", **sound).getvalue()
+    assert read_media(content).sound is not None
+    begin = content.index(b"OpusTags") + 8
+    begin += 4 + int.from_bytes(content[begin : begin + 4], "little")
+    many = content[:begin] + struct.pack("<I", 20_000) + bytes(200_000) + content[begin + 4 :]
+    with pytest.raises(DecodeError, match="20000 or more tags"):
+        read_media(many)
+
+
+_PACKED = zlib.compress(bytes(70 * 2**20), 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png_with(png_chunk(b"zTXt", b"a\0\0" + _PACKED)),
+        png_with(png_chunk(b"iTXt", b"a\0\1\0\0\0" + _PACKED)),
+        png_with(png_chunk(b"iCCP", b"a\0\0" + _PACKED)),
+        b"ID3\4\0\0" + seven_bits(70 * 2**20),
+        id3(_id3_entry(b"TIT2", seven_bits(70 * 2**20) + _PACKED, 0x09)),
+    ],
+    ids=["zTXt", "iTXt", "iCCP", "ID3", "packed ID3"],
+)
+def test_long_tags_are_refused_before_they_are_unpacked(content: bytes) -> None:
+    with pytest.raises(DecodeError, match="tags of more than 64 MiB"):
+        read_media(content)
+
+
+def test_short_tags_are_read() -> None:
+    text = zlib.compress(b"hello " * 1000)
+    chunks = png_chunk(b"zTXt", b"a\0\0" + text) + png_chunk(b"iTXt", b"a\0\1\0\0\0" + text)
+    assert read_media(png_with(chunks)).frames is not None
+
+
+@pytest.mark.parametrize("profile", [b"x", zlib.compress(bytes(3000))])
+def test_a_png_with_a_colour_profile_does_not_end_the_process(profile: bytes) -> None:
+    # The profile's name was freed twice, for most but not all sizes of the heap.
+    content = png_with(png_chunk(b"iCCP", b"a" * 60 + b"\0\0" + profile))
+    for _ in range(20):
+        frames = read_media(content).frames
+        assert frames is not None and not frames.any()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+class TestWhatIsNoFile:
+    def test_a_pipe_to_which_nobody_writes(self, tmp_path: Path, monkeypatch: Any) -> None:
+        monkeypatch.setattr("merclip.media._source._PATIENCE", 0.05)
+        os.mkfifo(tmp_path / "x.mp4")
+        with pytest.raises(DecodeError, match=r"x\.mp4' is a pipe that gave nothing"):
+            read_media(tmp_path / "x.mp4")
+
+    def test_a_pipe_is_read_as_it_is_written(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.mp4"
+        content = clip_bytes(video={"n": 25})
+        os.mkfifo(path)
+
+        def write() -> None:
+            with open(path, "wb", buffering=0) as file:
+                file.write(content[:500])
+                time.sleep(0.1)
+                file.write(content[500:])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        found = read_media(path).frames
+        writer.join()
+        np.testing.assert_array_equal(found, read_media(content).frames)
+
+    def test_a_stream_without_end(self, monkeypatch: Any) -> None:
+        class Endless(io.RawIOBase):
+            def read(self, n: int = -1) -> bytes:
+                return bytes(max(n, 0))
+
+        monkeypatch.setattr("merclip.media._limits.MAX_SPOOLED", 2**22)
+        with pytest.raises(DecodeError, match="gives more than 4 MiB"):
+            read_media(Endless())
+
+    def test_devices_and_sockets(self, tmp_path: Path, monkeypatch: Any) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("socket.mp4")
+            for name in ("zero.mp4", "socket.mp4"):
+                with pytest.raises(MediaTypeError, match=f"'{name}' is a device or a socket"):
+                    read_media(name)
 
 
 def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,22 +13,36 @@ import io
 import json
 import os
 import pickle
+import re
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hostile_files import gif, png, wav
+from hostile_files import (
+    gif,
+    id3,
+    png,
+    png_chunk,
+    png_with,
+    seven_bits,
+    wav,
+    with_flac_comments,
+    with_matroska_tags,
+    with_mp4_tags,
+    with_riff_tags,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from media_files import clip_bytes, tone, write_sound, write_video
 
 from conftest import make_clips
-from merclip import Audio, EmotionClassifier, Video
+from merclip import Audio, Clip, EmotionClassifier, Video
 from merclip.datasets import load_clips
 from merclip.errors import CheckpointError, MerclipError
 from merclip.labels import LabelSet, prompt_list
@@ -76,7 +90,22 @@ def _files() -> list[bytes]:
     for format, codec in (("flac", "flac"), ("mp3", "mp3"), ("ogg", "libopus"), ("ipod", "aac")):
         long = {"samples": tone(0.3, 48000), "rate": 48000}
         kinds.append(write_sound(io.BytesIO(), codec, format=format, **long).getvalue())
-    return kinds
+    return kinds + _files_with_tags()
+
+
+def _files_with_tags() -> list[bytes]:
+    sound = {"samples": tone(0.3, 16000), "rate": 16000}
+    flac = write_sound(io.BytesIO(), "flac", format="flac", **sound).getvalue()
+    entry = b"TXXX" + seven_bits(4) + b"\0\0\3a\0b"
+    packed = zlib.compress(b"b" * 999)
+    texts = [(b"tEXt", b"a\0b"), (b"zTXt", b"a\0\0" + packed), (b"iCCP", b"a\0\0" + packed)]
+    return [
+        png_with(b"".join(png_chunk(kind, data) for kind, data in texts)),
+        id3(entry * 3) + with_flac_comments(flac, 3),
+        with_matroska_tags(clip_bytes("matroska", video={"n": 4}), 3),
+        with_riff_tags(wav(400, bytes(400)), 3),
+        with_mp4_tags(clip_bytes("mp4", video={"n": 4}), 3),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +156,7 @@ def changed(data: bytes, change: tuple[str, int, Any], files: list[bytes]) -> by
 
 @cases(80)
 @given(
-    kind=st.integers(0, 12),
+    kind=st.integers(0, 17),
     changes=st.lists(CHANGES, min_size=1, max_size=4),
     how=st.sampled_from([{}, {"start": 0.2, "end": 0.25}, {"want_video": False}, {"start": 1e9}]),
 )
@@ -382,6 +411,62 @@ def test_any_table(
 def test_impossible_rates(rate: float) -> None:
     with pytest.raises(MerclipError, match="rate"):
         _ = Audio(np.zeros(4, np.int16), rate=rate).duration
+
+
+class NoRepr:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+@pytest.mark.parametrize(
+    "value", [NoRepr(), b"x" * 10**7, 10**5000, np.zeros((999, 9))], ids=lambda v: type(v).__name__
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda value: Audio(np.zeros(4, np.float32), rate=value),
+        lambda value: Video(np.zeros((1, 4, 4, 3), np.uint8), fps=value),
+        lambda value: Clip("a.mp4", start=value),
+        lambda value: Clip("a.mp4", region=value),
+        lambda value: EmotionClassifier(["a", "b"], batch_size=value).predict(text="a"),
+        lambda value: EmotionClassifier(["a", "b"], device=value).predict(text="a"),
+        lambda value: EmotionClassifier(["a", "b"], random_state=value).predict(text="a"),
+        lambda value: EmotionClassifier(["a", "b"], threshold=value).predict(text="a"),
+        lambda value: EmotionClassifier(["a", "b"], model=value).predict(text="a"),
+        lambda value: EmotionClassifier(["a", "b"]).fit([{"text": "a"}], [value]),
+        lambda value: LabelSet.of(["a", value]),
+    ],
+)
+def test_what_is_said_of_a_value_is_short(use: Callable[[Any], Any], value: Any) -> None:
+    with pytest.raises(MerclipError) as caught:
+        use(value)
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["y" * 10**6, "y" * 999_990 + "/x.mp4"])
+def test_long_names_give_short_messages(text: str) -> None:
+    uses: list[Callable[[], Any]] = [
+        lambda: EmotionClassifier(["a", "b"]).predict(text),
+        lambda: EmotionClassifier(["a", "b"]).predict({text: 1}),
+        lambda: EmotionClassifier([text, text]).predict(text="a"),
+        lambda: EmotionClassifier.from_pretrained(text),
+    ]
+    for use in uses:
+        with pytest.raises(MerclipError) as caught:
+            use()
+        assert len(str(caught.value)) < 4200
+        assert len(str(pickle.loads(pickle.dumps(caught.value)))) < 4200
+
+
+def test_a_lost_text_is_quoted_in_part() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        answer = EmotionClassifier(["a " * 500_000, "b"])(text="hey " * 300_000)
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == 2
+    assert all(re.search(r"' and \d+ more letters\.$", text) for text in said)
+    assert all(len(text) < 300 for text in (*said, *answer.warnings))
 
 
 def test_half_a_surrogate_pair_is_text() -> None:

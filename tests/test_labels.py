@@ -208,7 +208,8 @@ def test_predicted_sentences_are_not_cut(tiny: Callable[..., EmotionClassifier])
 def test_a_label_that_is_too_long_warns_with_the_lost_part(
     tiny: Callable[..., EmotionClassifier],
 ) -> None:
-    long = "a face " * 50 + "full of the deepest sorrow"
+    words = tiny(["joy"]).network_.max_label_tokens - 2
+    long = "a " * words + "full of the deepest sorrow"
     with pytest.warns(LabelTooLongWarning, match="lost: .*deepest sorrow"):
         tiny(["joy", long]).predict_proba(text="hi")
     with pytest.raises(LabelError, match="deepest sorrow"):

@@ -12,6 +12,8 @@ import pytest
 
 import merclip
 from merclip import EmotionClassifier
+from merclip.hub import card_licence
+from merclip.hub.models import MINI, MINI_LINEAGE, WEIGHTS_DIRECTORY
 
 ROOT = Path(__file__).parents[1]
 HAPPY, ANGRY = (str(ROOT / "examples" / f"{name}.mp4") for name in ("happy", "angry"))
@@ -130,3 +132,7 @@ def test_the_package_stays_small():
     assert sum(path.stat().st_size for path in directory.iterdir()) <= 40e6
     config = json.loads((directory / "config.json").read_text())
     assert config["format_version"] == 2
+
+
+def test_its_licence_is_that_of_its_card():
+    assert MINI_LINEAGE["license"] == card_licence(WEIGHTS_DIRECTORY / MINI)

@@ -89,7 +89,8 @@ def network_error() -> type[Exception]:
     from huggingface_hub.errors import HfHubHTTPError
 
     # It has changed that library before.
-    return next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+    found = (kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+    return next(found, HfHubHTTPError)
 
 
 def first_lines(error: BaseException | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from merclip._shown import shown
 from merclip.errors import CheckpointError, InputError, ModelNotFoundError
 from merclip.hub.access import HubAccess
 from merclip.hub.cards import licence_in
@@ -21,11 +22,12 @@ from merclip.network import (
     load_checkpoint,
 )
 from merclip.network.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, FetchBackbone
+from merclip.network.stored import check_place
 from merclip.preprocess import PreprocessConfig
 from merclip.preprocess.config import VisionConfig
 
 MINI = "mini"
-PLACE = ("repo", "revision", "filename")
+MINI_LINEAGE = {"base_model": "merclip mini", "license": "cc-by-nc-sa-4.0"}
 WEIGHTS_DIRECTORY = Path(__file__).parents[1] / "weights"
 
 
@@ -88,7 +90,7 @@ def find_model(
     if not isinstance(model, (str, os.PathLike, Mapping)) or model == "":
         raise InputError(
             "model is 'mini', a checkpoint's directory, 'org/name' on the Hub, or an open_clip "
-            f"architecture by name, file or dictionary; got {model!r}."
+            f"architecture by name, file or dictionary; got {shown(model)}."
         )
     if isinstance(model, Mapping) or str(model).endswith(".json"):
         return _for_architecture(model, pretrained, access)
@@ -108,8 +110,8 @@ def find_model(
     if str(model).count("/") == 1 and not Path(model).is_absolute():
         return Repository(str(model), access)
     raise ModelNotFoundError(
-        f"There is no model {str(model)!r}: give 'mini', a checkpoint's directory, an open_clip "
-        "architecture such as 'ViT-B-32', or 'org/name' on the Hub."
+        f"There is no model {shown(str(model))}: give 'mini', a checkpoint's directory, an "
+        "open_clip architecture such as 'ViT-B-32', or 'org/name' on the Hub."
     )
 
 
@@ -118,7 +120,8 @@ def checkpoint_directory(model: str | os.PathLike[str]) -> Path | None:
     if model == MINI:
         return WEIGHTS_DIRECTORY / MINI
     path = Path(model)
-    return path if path.is_dir() else None
+    # `Path.is_dir` would raise for a name that is too long for any file.
+    return path if os.path.isdir(path) else None
 
 
 def model_directory(model: str | os.PathLike[str], access: HubAccess) -> Path | None:
@@ -150,19 +153,13 @@ def backbone_fetcher(access: HubAccess) -> FetchBackbone:
     """Return what turns the stored place of CLIP's weights into a local file."""
 
     def fetch(place: dict[str, str]) -> Path:
-        named = [place.get(key) if isinstance(place, dict) else None for key in PLACE]
-        repo, revision, filename = (name if isinstance(name, str) else "" for name in named)
-        if not (repo and revision and filename) or not _is_plain(filename):
-            raise CheckpointError(f"The backbone {place!r} is no {', '.join(PLACE)} on the Hub.")
-        return access.file(repo, filename, revision)
+        try:
+            check_place(place)
+        except InputError as error:
+            raise CheckpointError(str(error)) from error
+        return access.file(place["repo"], place["filename"], place["revision"])
 
     return fetch
-
-
-def _is_plain(filename: str) -> bool:
-    """Return whether a name stays in its repository, on every system."""
-    parts = filename.replace("\\", "/").split("/")
-    return ":" not in filename and not {"", ".", ".."} & set(parts)
 
 
 def _is_architecture(name: str) -> bool:
@@ -191,8 +188,11 @@ def _saved_checkpoint(source: Source, access: HubAccess, overrides: dict[str, An
     checkpoint = load_checkpoint(
         files[0].parent, fetch_backbone=backbone_fetcher(access), overrides=overrides or None
     )
-    base = "merclip mini" if source.name == MINI else source.origin
-    stored = checkpoint.lineage or {"base_model": base}
+    if source.name == MINI:
+        # Reading its card would import huggingface_hub, which takes a fifth of a second.
+        checkpoint.lineage = dict(MINI_LINEAGE)
+        return checkpoint
+    stored = checkpoint.lineage or {"base_model": source.origin}
     found = licence_in(files[2] if len(files) > 2 else None)
     checkpoint.lineage = {"license": "unknown", **stored, **found}
     return checkpoint

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from merclip.media._limits import check_packets, check_tables
+from merclip.media._limits import check_packets, check_tables, check_tags
 from merclip.media._source import Source
 
 _BOXES = {
@@ -20,6 +20,7 @@ _BOXES = {
 }
 """What FFmpeg looks into, wherever it stands; it goes past everything else."""
 _TABLE = re.compile(rb"stsz|stz2|stts|hdlr|trun|elst")
+_TAG = b"data"
 _SOUND = int.from_bytes(b"soun", "big")
 _OTHERS = {int.from_bytes(kind, "big") for kind in (b"vide", b"subp", b"clcp")}
 _USUAL_EDITS = 8
@@ -38,8 +39,10 @@ def check_claims(source: Source) -> None:
         for size in _boxes(file):
             n_bytes += size
             check_tables(n_bytes, source.name)
-            n_claimed += claimed(file.read(size))
+            tables = file.read(size)
+            n_claimed += claimed(tables)
             check_packets(n_claimed, source.name)
+            check_tags(tables.count(_TAG), source.name)
 
 
 def claimed(tables: bytes) -> int:

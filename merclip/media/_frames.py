@@ -88,7 +88,7 @@ def _read_promised(source: Source, track: Track, order: list[int], span: _Span) 
         return None
     with source.container() as container:
         wanted = {order[position] for position in positions}
-        kept = _Kept(len(positions))
+        kept = _Kept(len(positions), track.codec)
         with closing(_Reader(container, track, order, wanted, source.name)) as reader:
             for index, position in enumerate(positions):
                 if index and position == positions[index - 1]:
@@ -101,18 +101,19 @@ def _read_promised(source: Source, track: Track, order: list[int], span: _Span) 
 class _Kept:
     """Pictures of one size, in one array from the first on: they may be large."""
 
-    def __init__(self, n_frames: int) -> None:
+    def __init__(self, n_frames: int, codec: str) -> None:
         self._n_frames = n_frames
+        self._codec = codec
         self._n_kept = 0
         self._frames: ByteArray | None = None
 
     def add(self, frame: Any) -> None:
         """Take a decoded frame."""
         if self._frames is None:
-            picture = to_rgb(frame, n_frames=self._n_frames)
+            picture = to_rgb(frame, self._codec, n_frames=self._n_frames)
             self._frames = np.empty((self._n_frames, *picture.shape), np.uint8)
         else:
-            picture = to_rgb(frame, self._frames.shape[1:])
+            picture = to_rgb(frame, self._codec, self._frames.shape[1:])
         self._frames[self._n_kept] = picture
         self._n_kept += 1
 
@@ -322,7 +323,7 @@ def _nth_frames(source: Source, track: Track, wanted: set[int]) -> dict[int, Byt
         shape: tuple[int, ...] | None = None
         for index, frame in enumerate(decoded(packets, track, source.name)):
             if index in wanted:
-                found[index] = to_rgb(frame, shape, n_frames=len(wanted))
+                found[index] = to_rgb(frame, track.codec, shape, n_frames=len(wanted))
                 shape = shape or found[index].shape
             if len(found) == len(wanted):
                 break

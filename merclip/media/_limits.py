@@ -23,6 +23,9 @@ MAX_DECODED_SAMPLES = 2**34
 MAX_STREAMS = 64
 MAX_TABLES = 256 * MEGA
 """Bytes of the tables of an MP4 file."""
+MAX_TAGS = 10_000
+MAX_TAG_BYTES = 64 * MEGA
+"""Of all that a file says about itself, unpacked: title, cover, colour profile."""
 MAX_SPOOLED = 8192 * MEGA
 """Bytes of a stream that cannot seek, and is therefore kept on disk meanwhile."""
 
@@ -55,6 +58,22 @@ def check_tables(n_bytes: int, name: str) -> None:
         raise DecodeError(
             f"{name!r} claims a header of {n_bytes} bytes, more than "
             f"{MAX_TABLES // MEGA} MiB: check the file."
+        )
+
+
+def check_tags(n_tags: int, name: str) -> None:
+    """Refuse files that say more of themselves than anyone writes."""
+    if n_tags > MAX_TAGS:
+        raise DecodeError(
+            f"{name!r} has {n_tags} or more tags, more than {MAX_TAGS}: remove them first."
+        )
+
+
+def check_tag_bytes(n_bytes: int, name: str) -> None:
+    """Refuse tags that would have to be held whole."""
+    if n_bytes > MAX_TAG_BYTES:
+        raise DecodeError(
+            f"{name!r} has tags of more than {MAX_TAG_BYTES // MEGA} MiB: remove them first."
         )
 
 

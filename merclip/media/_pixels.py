@@ -14,12 +14,17 @@ _TURNS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
 """The display matrix for quarter turns against the clock."""
 
 
-def to_rgb(frame: Any, shape: tuple[int, ...] | None = None, n_frames: int = 1) -> ByteArray:
+_PNG = ("png", "apng")
+
+
+def to_rgb(
+    frame: Any, codec: str, shape: tuple[int, ...] | None = None, n_frames: int = 1
+) -> ByteArray:
     """Return a frame as upright RGB of shape (H, W, 3), scaled to `shape` if given.
 
     Otherwise it keeps its size, unless `n_frames` of them are too many pixels.
     """
-    turn = _display_matrix(frame)
+    turn = _display_matrix(frame, codec)
     size = _reduced(frame, n_frames) if shape is None else _size_before_turning(shape, turn)
     picture = frame.to_ndarray(format="rgb24", **size)
     return np.ascontiguousarray(_turn(picture, turn))
@@ -40,19 +45,26 @@ def _size_before_turning(shape: tuple[int, ...], turn: tuple[int, int, int, int]
     return {"height": height, "width": width}
 
 
-def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
+def _display_matrix(frame: Any, codec: str) -> tuple[int, int, int, int]:
     """Return (a, b, c, d): a pixel (x, y) is shown at (ax + cy, bx + dy)."""
+    # PyAV frees the name of a PNG's colour profile, which FFmpeg frees again: a crash.
+    if codec in _PNG:
+        return _angle(frame)
     try:
         # `frame.side_data` would keep itself in the frame, a cycle that holds the
         # decoder, its threads and its pictures until Python looks for cycles.
         data = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     except ValueError:
         # PyAV does not know FFmpeg's newest kinds of side data, such as EXIF.
-        return _TURNS[round(frame.rotation / 90) % 4]
+        return _angle(frame)
     if data is None or len(bytes(data)) < 36:
         return _TURNS[0]
     matrix = np.frombuffer(bytes(data), np.int32)
     return (int(matrix[0]), int(matrix[1]), int(matrix[3]), int(matrix[4]))
+
+
+def _angle(frame: Any) -> tuple[int, int, int, int]:
+    return _TURNS[round(frame.rotation / 90) % 4]
 
 
 def _swaps_axes(turn: tuple[int, int, int, int]) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from merclip.media._claims import check_claims
 from merclip.media._limits import Work, check_packets, check_size
 from merclip.media._source import Source, open_source
+from merclip.media._tags import check_notes
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -39,6 +40,7 @@ class Track:
     """Seconds that one frame lasts when nothing else is known."""
     claimed_end: float | None
     """Where the header says that the stream ends, in seconds."""
+    codec: str = ""
     pts: list[int | None] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
     durations: list[int] = field(default_factory=list)
@@ -85,6 +87,7 @@ class Scan:
 def scan(source: Source) -> Scan:
     """Read all packets of the picture and the sound stream once."""
     check_claims(source)
+    check_notes(source)
     with source.container() as container:
         video, sound = _best_video(container), _best_sound(container)
         streams = [stream for stream in (video, sound) if stream is not None]
@@ -135,6 +138,7 @@ def has_pictures(source: Any) -> bool:
     with open_source(source) as opened:
         try:
             check_claims(opened)
+            check_notes(opened)
             with opened.container() as container:
                 return any(not _is_cover(stream) for stream in container.streams.video)
         except (av.FFmpegError, OSError, ValueError, IndexError):
@@ -171,6 +175,7 @@ def _track(container: InputContainer, stream: Any, origin: float) -> Track:
         origin=origin,
         interval=float(1 / rate) if rate else 0.04,
         claimed_end=_claimed_end(container, stream, origin),
+        codec=stream.codec_context.name,
     )
 
 

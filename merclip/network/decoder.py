@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from merclip.network.attention import Attention
 from merclip.network.config import DecoderConfig
 from merclip.preprocess.features import FeatureBatch
 
@@ -19,9 +20,7 @@ class CrossAttentionBlock(nn.Module):
         hidden = int(width * config.mlp_ratio)
         self.norm_query = nn.LayerNorm(width)
         self.norm_keys = nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(
-            width, config.heads, dropout=config.dropout, batch_first=True
-        )
+        self.attention = Attention(width, config.heads, config.dropout)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden),
@@ -42,9 +41,7 @@ class CrossAttentionBlock(nn.Module):
             True where a key is valid; each row needs at least one.
         """
         keys = self.norm_keys(keys)
-        attended, _ = self.attention(
-            self.norm_query(query), keys, keys, key_padding_mask=~mask, need_weights=False
-        )
+        attended = self.attention(self.norm_query(query), keys, mask[:, None, None])
         query = query + self.dropout(attended)
         updated: Tensor = query + self.dropout(self.mlp(self.norm_mlp(query)))
         return updated

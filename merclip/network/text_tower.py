@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from merclip.errors import InputError
+from merclip.network.attention import Attention
 
 KEYS = {"context_length", "vocab_size", "width", "heads", "layers"}
 
@@ -78,6 +78,7 @@ class Block(nn.Module):
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = Attention(width, heads)
+        nn.init.normal_(self.attn.in_proj_weight, std=width**-0.5)
         widen, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         names = ("c_fc", "gelu", "c_proj")
         self.mlp = nn.Sequential(OrderedDict(zip(names, (widen, nn.GELU(), narrow), strict=True)))
@@ -88,32 +89,10 @@ class Block(nn.Module):
 
     def forward(self, states: Tensor, attn_mask: Tensor) -> Tensor:
         """Return states of the same shape."""
-        states = states + self.attn(self.ln_1(states), attn_mask)
+        normed = self.ln_1(states)
+        states = states + self.attn(normed, normed, attn_mask.to(states.dtype))
         added: Tensor = self.mlp(self.ln_2(states))
         return states + added
-
-
-class Attention(nn.Module):
-    """Self-attention with the names of ``nn.MultiheadAttention``."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        nn.init.normal_(self.in_proj_weight, std=width**-0.5)
-        nn.init.zeros_(self.out_proj.bias)
-
-    def forward(self, states: Tensor, attn_mask: Tensor) -> Tensor:
-        """Return states of the same shape (n, length, width)."""
-        projected = functional.linear(states, self.in_proj_weight, self.in_proj_bias)
-        shape = (*states.shape[:2], 3, self.heads, -1)
-        query, key, value = projected.view(shape).permute(2, 0, 3, 1, 4)
-        mask = attn_mask.to(states.dtype)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
-        return out
 
 
 def build_text_tower(embed_dim: int, text: Mapping[str, Any]) -> TextTower:

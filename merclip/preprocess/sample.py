@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from merclip._shown import shown
 from merclip.errors import (
     DecodeWarning,
     MerclipWarning,
@@ -208,7 +209,7 @@ class Preprocessor:
             return None
         tokens = tokenize(clip.text, self.config.context_length)
         if tokens.lost:
-            message = f"The text is too long; this part was left out: {tokens.lost!r}."
+            message = f"The text is too long; this part was left out: {shown(tokens.lost)}."
             warnings.append(TextTooLongWarning(message))
         return tokens.ids
 
