@@ -26,6 +26,7 @@ from merclip.types import Audio, Clip, Clips, Video, is_tensor
 MODALITY_KEYS = ("video", "audio", "text")
 CLIP_KEYS = (*MODALITY_KEYS, "start", "end", "region", "id")
 LABEL_KEY = "label"
+Array = np.ndarray[Any, Any]
 ENCODED = (str, bytes, bytearray, memoryview, os.PathLike)
 
 
@@ -248,6 +249,7 @@ def _column(value: Any) -> list[Any] | None:
             "and several items of one kind as a list."
         )
     if isinstance(value, np.ndarray):
+        _check_columns(value)
         return list(value) if value.dtype.kind in "OUS" and value.ndim else None
     if is_tensor(value) or hasattr(value, "read"):
         return None
@@ -256,6 +258,15 @@ def _column(value: Any) -> list[Any] | None:
     if isinstance(value, Sequence):
         return _checked_list(list(value))
     return None
+
+
+def _check_columns(array: Array) -> None:
+    """Refuse a table of strings or clips, whose columns have lost their names."""
+    if array.ndim > 1 and array.size and isinstance(array.flat[0], (str, Mapping, Clip)):
+        raise InputTypeError(
+            f"An array of shape {array.shape} has columns without names; pass the DataFrame itself "
+            '(df[["text"]]), or a list of dicts such as [{"text": ...}].'
+        )
 
 
 def _is_sound(value: tuple[Any, ...]) -> bool:

@@ -92,6 +92,19 @@ def test_a_sentence_in_the_place_of_a_path_asks_for_text(
         raises_in_every_way(
             clf, X, errors.MediaNotFoundError, FileNotFoundError, r"did you mean text=\?"
         )
+    with pytest.raises(
+        errors.MediaNotFoundError, match=r'\[\{"text": \.\.\.\}, .*df\[\["text"\]\]'
+    ):
+        clf.fit(pd.Series([prose, "another sentence"]), LABELS[:2])
+
+
+@pytest.mark.parametrize("dtype", [object, str])
+def test_a_table_without_names_of_columns(clf: EmotionClassifier, dtype: type) -> None:
+    table = pd.DataFrame({"text": ["I am glad", "I am sad"]})[["text"]].to_numpy(dtype)
+    message = r"shape \(2, 1\).*pass the DataFrame itself"
+    raises_in_every_way(clf, table, errors.InputTypeError, TypeError, message)
+    with pytest.raises(errors.InputTypeError, match=message):
+        clf.fit(table, LABELS[:2])
 
 
 def test_a_folder_and_a_url_say_what_to_do(clf: EmotionClassifier, files: Path) -> None:

@@ -561,6 +561,36 @@ def test_fit_keeps_groups_whole(merclip, model, tmp_path, monkeypatch):
     assert seen["groups"] == [row["speaker"] for row in rows]
 
 
+@pytest.mark.parametrize("share", ["0", "0.5"])
+def test_fit_says_when_groups_have_no_effect(merclip, model, tmp_path, share):
+    rows = [{**row, "who": f"s{i % 4}"} for i, row in enumerate(labelled())]
+    data = write_rows(tmp_path / "data.csv", rows, ("text", "label", "who"))
+    options = ["--group-column", "who", "--model", model, "--epochs", "1", "--validation", share]
+    status, _, err = merclip("fit", data, "--out", tmp_path / "out", *options)
+    assert status == 0
+    assert ("--group-column had no effect: no clips were held out" in err) == (share == "0")
+
+
+def test_fit_takes_columns_of_other_names(merclip, model, tmp_path):
+    rows = [{"Utterance": row["text"], "Emotion": row["label"]} for row in labelled()]
+    data = write_rows(tmp_path / "meld.csv", rows, ("Utterance", "Emotion"))
+    command = ["fit", data, "--out", tmp_path / "out", "--model", model, "--epochs", "1"]
+    status, _, err = merclip(*command)
+    assert status == 1 and "(--label-column and --text-column name others)" in err
+    columns = ["--label-column", "Emotion", "--text-column"]
+    status, _, err = merclip(*command, *columns, "Utterence")
+    assert status == 1 and "no 'Utterence'" in err
+    status, out, _ = merclip(*command, *columns, "Utterance")
+    assert status == 0 and f"clips     {len(rows)}" in out
+
+
+def test_a_sentence_in_the_place_of_a_file_asks_for_the_option(merclip, model):
+    status, out, err = merclip("predict", "I am so glad", "--labels", "a", "b", "--model", model)
+    assert status == 1 and "df[[" not in out + err
+    assert out.rstrip().endswith("did you mean --text?")
+    assert err.rstrip().endswith("did you mean --text?")
+
+
 def test_fit_goes_on_from_its_checkpoint(merclip, model, tmp_path):
     data = write_rows(tmp_path / "data.csv", labelled())
     arguments = ["--checkpoint-dir", tmp_path / "state", "--model", model, "--epochs", "1"]

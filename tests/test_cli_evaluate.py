@@ -80,6 +80,26 @@ def test_a_table_with_the_labels_of_the_data(merclip, data):
     assert hashlib.sha256(data.read_bytes()).hexdigest() in out
 
 
+def test_joined_labels_hint_at_the_option(merclip, tmp_path):
+    lines = [["so glad", "happy|proud"], ["oh dear", "sad"]]
+    data = write(tmp_path / "several.csv", "text,label", lines)
+    status, _, err = merclip(data)
+    assert status == 0 and err.count("\n") == 1
+    assert err.startswith("merclip: hint: several.csv line 2: 'happy|proud' counts as one label")
+    assert "--multi-label" in err and merclip(data, "--multi-label")[2] == ""
+
+
+def test_columns_of_other_names(merclip, tmp_path, data):
+    other = write(tmp_path / "meld.csv", "Utterance,Emotion,who", rows())
+    status, _, err = merclip(other)
+    assert status == 1 and "(--label-column and --text-column name others)" in err
+    status, out, _ = merclip(
+        other, "--label-column", "Emotion", "--text-column", "Utterance", "--json"
+    )
+    expected = json.loads(merclip(data, "--json")[1])["conditions"]
+    assert status == 0 and json.loads(out)["conditions"] == expected
+
+
 def test_a_misspelt_label_column_is_told_from_a_misspelt_header(merclip, data):
     status, _, err = merclip(data, "--label-column", "lable")
     assert status == 1 and "has no column 'lable'; did you mean 'label'?" in err

@@ -226,13 +226,16 @@ def test_a_resumed_file_equals_an_uninterrupted_one(whole, batch, monkeypatch, t
     assert target.read_bytes() == content and read == FILES[4:]
     assert status == 1 and "4 clips are there already, 2 to go" in err
     assert ("the last line was cut off" in err) == bool(tail)
+    assert f"1 clip of {target} could not be read by an earlier run; its row says why" in err
     status, err = run("--files-from", "list.txt", "--resume")
     assert target.read_bytes() == content and read == FILES[4:] and status == 1
+    assert f"2 clips of {target} could not be read by an earlier run; their rows say why" in err
 
 
 def test_resume_without_a_file_begins(batch):
     run, target = batch
     assert run("0.wav", "--resume")[0] == 0 and ids_in(target) == ["0.wav"]
+    assert "could not be read" not in run("0.wav", "--resume")[1]
 
 
 def test_clips_are_told_by_file_span_and_text(batch):

@@ -8,13 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import make_clips
 
+from conftest import make_clips
 from merclip import Report
 from merclip.errors import InputError, LabelError, MissingExtraError, NotFittedError
 from merclip.evaluation import Condition, Run, k_shot, metrics, zero_shot
 from merclip.evaluation.provenance import fingerprint
-from merclip.evaluation.sampling import draw, first_of_each
+from merclip.evaluation.sampling import draw, draw_apart, first_of_each
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 0, 1, 1, 3, 2])
@@ -131,6 +131,17 @@ def test_too_few_clips_of_a_class():
         draw(np.array([0] * 9 + [1] * 3), 3, 0, "ab")
     with pytest.raises(InputError, match="No groups"):
         draw(labels_of(8), 2, 0, "ab", np.array([0] * 4 + [0] * 4))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_class_with_the_fewest_clips_is_named(seed):
+    truth = np.array([0] * 6 + [1] * 9 + [2] * 4 + [3] * 3)
+    with pytest.raises(InputError, match=r"'d' has 3\."):
+        draw(truth, 4, seed, "abcd", np.arange(len(truth)) // 11)
+    with pytest.raises(InputError, match=r"No groups .*: 'c' has 4\."):
+        draw(truth[:-3], 3, seed, "abcd", np.zeros(19))
+    with pytest.raises(InputError, match=r"'d' has 3\."):
+        draw_apart(truth, 5, seed, "abcd")
 
 
 # evaluate and zero_shot -----------------------------------------------------------

@@ -199,6 +199,14 @@ def test_names_that_no_model_can_have(hub: Hub, name: str) -> None:
     assert hub.requests == []
 
 
+@pytest.mark.parametrize("name", ["./gone", "../gone", "~/gone", "a/b/c", "a\\b", "/no/such"])
+def test_a_path_to_no_directory_is_not_sought_on_the_hub(hub: Hub, name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="There is no directory") as caught:
+        EmotionClassifier.from_pretrained(name)
+    assert repr(name) in str(caught.value)
+    assert hub.requests == []
+
+
 def test_environment_variables_are_honoured(hub: Hub, saved: Path, tmp_path: Path) -> None:
     hub.commit("org/tiny", saved, token="hf_secret")
     code = """

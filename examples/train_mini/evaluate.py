@@ -45,8 +45,12 @@ K_SHOT = {
     "mosi": ("negative", "positive"),
     "goemotions_fine": None,
     "goemotions": EKMAN,
+    "meld": EKMAN,
+    "ravdess": DEFAULT_LABELS,
     "fer2013": EKMAN,
 }
+FEWER = {"ravdess": (4,)}
+"""Parts with too few examples of a class for 16 of them and a test."""
 SHOTS, SEEDS = (4, 16), (0, 1, 2, 3, 4)
 COMBINATIONS = ("L", "V", "A", "LV", "LA", "VA", "LVA")
 COLUMNS = {"L": "text", "V": "video", "A": "audio"}
@@ -58,16 +62,19 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", choices=("zero-shot", "classes", "combined", "k-shot"))
     parser.add_argument("--card", action="store_true", help="fill mini's card and docs/accuracy.md")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     classifier = EmotionClassifier(model=arguments.model, batch_size=32)
     parts = {
-        "zero-shot": measure_words(classifier, arguments.held_out, arguments.out),
-        "combined": measure_combined(classifier, arguments.held_out),
-        "k-shot": measure_few(classifier, arguments.held_out, arguments.out),
+        "zero-shot": lambda: measure_words(classifier, arguments.held_out, arguments.out),
+        "classes": lambda: classes_table(arguments.out),
+        "combined": lambda: measure_combined(classifier, arguments.held_out),
+        "k-shot": lambda: measure_few(classifier, arguments.held_out, arguments.out),
     }
-    for name, rows in parts.items():
+    for name in [arguments.only] if arguments.only else parts:
+        rows = parts[name]()
         print(f"\n{name}\n\n{table(rows)}")
         if arguments.card:
             for page in PAGES:
@@ -118,6 +125,21 @@ def measure_words(classifier: EmotionClassifier, folder: Path, out: Path) -> lis
     return rows
 
 
+def classes_table(out: Path) -> list[list[str]]:
+    """Return recall and F1 of each class, from the reports that `measure_words` wrote."""
+    reports = {
+        name: json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in ZERO_SHOT
+    }
+    found = {
+        (row["name"], name): f"{row['recall']:.2f}, {row['f1']:.2f}"
+        for name, report in reports.items()
+        for row in report["conditions"][0]["per_class"]
+    }
+    labels = (*DEFAULT_LABELS, "contempt")
+    rows = [[label, *(found.get((label, name), "-") for name in ZERO_SHOT)] for label in labels]
+    return [["class", *ZERO_SHOT], *rows]
+
+
 def described(
     classifier: EmotionClassifier,
     features,
@@ -145,6 +167,7 @@ def measure_combined(classifier: EmotionClassifier, folder: Path) -> list[list[s
 def measure_few(classifier: EmotionClassifier, folder: Path, out: Path) -> list[list[str]]:
     """Measure what a few examples of each class bring."""
     rows = [["part", "labels", "zero-shot", *(f"{count} a class" for count in SHOTS)]]
+    rows[0] += ["accuracy", "NLL", "ECE"]
     for name, labels in K_SHOT.items():
         clips, y, groups = read(folder, name)
         labels = labels or frequent(y)
@@ -155,13 +178,17 @@ def measure_few(classifier: EmotionClassifier, folder: Path, out: Path) -> list[
             clips,
             y,
             labels=list(labels),
-            shots=SHOTS,
+            shots=FEWER.get(name, SHOTS),
             seeds=SEEDS,
             groups=groups if any(groups) else None,
         )
         (out / f"{name}_k_shot.json").write_text(report.to_json(), encoding="utf-8")
+        found = {condition.name: condition for condition in report.conditions}
         conditions = ["zero-shot", *(f"{count}-shot" for count in SHOTS)]
-        rows.append([name, str(len(labels)), *(spread(report[name]) for name in conditions)])
+        rows.append([name, str(len(labels)), *(spread(found.get(c)) for c in conditions)])
+        both = report.conditions[0], report.conditions[-1]
+        for key in ("accuracy", "negative_log_likelihood", "expected_calibration_error"):
+            rows[-1].append(" to ".join(f"{condition.mean[key]:.3f}" for condition in both))
         print(rows[-1], flush=True)
     return rows
 
@@ -172,7 +199,9 @@ def frequent(y: list[str], at_least: int = 40) -> tuple[str, ...]:
 
 
 def spread(condition) -> str:
-    """Return mean and deviation of balanced accuracy."""
+    """Return mean and deviation of balanced accuracy; a dash where there is none."""
+    if condition is None:
+        return "-"
     std = condition.std["balanced_accuracy"] or 0.0
     return f"{condition.mean['balanced_accuracy']:.3f} ± {std:.3f}"
 

@@ -121,6 +121,14 @@ def add_label_arguments(parser: argparse.ArgumentParser, without: str, *aliases:
     )
 
 
+def add_column_arguments(group: argparse._ActionsContainer) -> None:
+    """Add --label-column and --text-column."""
+    for name in ("label", "text"):
+        group.add_argument(
+            f"--{name}-column", default=name, metavar="NAME", help=f"by default {name}"
+        )
+
+
 def add_reading_arguments(group: argparse._ActionsContainer) -> None:
     """Add what says how clips are read, and what one does that cannot be."""
     add_view_arguments(group)

@@ -12,6 +12,7 @@ from typing import TextIO
 DONE, FAILED, WRONG_USE, BROKEN_PIPE = 0, 1, 2, 141
 DEBUG_VARIABLE = "MERCLIP_DEBUG"
 _LONGEST = 600
+_TEXT_IN_PYTHON = 'did you mean text=? fit takes [{"text": ...}, ...] or df[["text"]].'
 _INPUT_ERRORS = ("DecodeError", "MediaNotFoundError", "MediaTypeError", "MissingStreamError")
 
 
@@ -33,6 +34,11 @@ def one_line(text: str) -> str:
     """Return text without line breaks and control characters, and not endless."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"
+
+
+def in_shell(message: str) -> str:
+    """Return a message of the library with an option in place of Python's parameter."""
+    return message.replace(_TEXT_IN_PYTHON, "did you mean --text?")
 
 
 @contextmanager
@@ -109,7 +115,7 @@ def report(error: Exception, debug: bool) -> int:
         text = f"{type(error).__name__}: {error}"
         say("error", f"{text} ({DEBUG_VARIABLE}=1 shows where)" if not debug else text)
         return FAILED
-    say("error", str(error).replace("did you mean text=?", "did you mean --text?"))
+    say("error", in_shell(str(error)))
     return FAILED if type(error).__name__ in _INPUT_ERRORS else WRONG_USE
 
 

@@ -55,6 +55,7 @@ def read_data(
     multi_label: bool,
     group_column: str | None,
     label_column: str = "label",
+    text_column: str = "text",
     split_column: str | None = None,
     scores: bool = False,
     on_error: str = "raise",
@@ -69,7 +70,7 @@ def read_data(
     multi_label : bool
         Labels are joined by ``|``, or a list in JSON Lines.
     group_column, split_column : str, optional
-    label_column : str
+    label_column, text_column : str
     scores : bool
         Labels are numbers.
     on_error : {"raise", "skip"}
@@ -83,7 +84,7 @@ def read_data(
     from merclip.datasets._table import Columns, read_table
     from merclip.errors import DatasetNotFoundError, InputError
 
-    columns = Columns(label_column, group_column, split_column, multi_label, scores)
+    columns = Columns(label_column, group_column, split_column, multi_label, scores, text_column)
     lost: list[str] = []
     try:
         clips = []
@@ -98,7 +99,11 @@ def read_data(
     except DatasetNotFoundError as error:
         raise CommandError(str(error)) from error
     except InputError as error:
-        raise CommandError(str(error), FAILED) from error
+        columns_lack = "the columns [" in str(error)
+        hint = " (--label-column and --text-column name others)" if columns_lack else ""
+        raise CommandError(f"{error}{hint}", FAILED) from error
+    if not multi_label:
+        _hint_at_several(clips)
     _warn_of(lost, len(clips) + len(lost))
     if not clips:
         raise CommandError(f"{str(path)!r} has no rows" + " to use" * bool(lost), FAILED)
@@ -144,6 +149,14 @@ def with_place(message: str, clips: Sequence[LabelledClip]) -> str:
         if any(repr(path) in message for path in paths):
             return f"{clip.place}: {message}"
     return message
+
+
+def _hint_at_several(clips: Sequence[LabelledClip]) -> None:
+    """Say that a label such as "happy|sad" counts as one."""
+    joined = [clip for clip in clips if SEPARATOR in str(clip.label)]
+    if joined:
+        first = f"{joined[0].place}: {joined[0].label!r} counts as one label"
+        say("hint", f"{first}; with --multi-label, those between {SEPARATOR} count each")
 
 
 def _warn_of(lost: Sequence[str], n_rows: int) -> None:

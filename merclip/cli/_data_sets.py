@@ -102,6 +102,7 @@ def _from_file(arguments: argparse.Namespace, path: Path) -> Loaded:
         multi_label=arguments.multi_label,
         group_column=arguments.group_column,
         label_column=arguments.label_column,
+        text_column=arguments.text_column,
         split_column=arguments.split_column,
         scores=arguments.scores,
         on_error=arguments.on_error,

@@ -29,6 +29,11 @@ def summary(
     ]
 
 
+def held_out(classifier: EmotionClassifier) -> bool:
+    """Return whether clips were held out to find the best epoch."""
+    return any(record["val_score"] is not None for record in classifier.history_)
+
+
 def _epochs(classifier: EmotionClassifier) -> str:
     done = len(classifier.history_)
     if classifier.interrupted_:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from merclip.cli._console import beside_bar, one_line
+from merclip.cli._console import beside_bar, in_shell, one_line
 from merclip.cli._layout import can_show, cut, pad, plain, terminal_width, width
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _ranked(prediction: Prediction) -> list[tuple[Label, float]]:
 def reason(prediction: Prediction) -> str:
     """Return why a clip could not be read, without the name of the error's class."""
     kind, _, text = (prediction.error or "").partition(": ")
-    return one_line(text if kind.endswith("Error") and text else prediction.error or "")
+    return one_line(in_shell(text if kind.endswith("Error") and text else prediction.error or ""))
 
 
 def _ellipsis(stream: TextIO) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from merclip.cli._arguments import (
     RATES,
     Parser,
+    add_column_arguments,
     add_debug_argument,
     add_json_argument,
     add_label_arguments,
@@ -187,7 +188,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("video", "audio", "text"),
         help="with --dataset: what a clip consists of",
     )
-    group.add_argument("--label-column", default="label", metavar="NAME", help="by default label")
+    add_column_arguments(group)
     group.add_argument(
         "--group-column",
         metavar="NAME",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from merclip.cli._arguments import (
     RATES,
     Parser,
+    add_column_arguments,
     add_debug_argument,
     add_label_arguments,
     add_model_arguments,
@@ -44,7 +45,7 @@ from merclip.cli._data import (
     with_place,
 )
 from merclip.cli._signals import status as status_of_signal
-from merclip.cli._summary import summary
+from merclip.cli._summary import held_out, summary
 
 if TYPE_CHECKING:
     from merclip.classifier import EmotionClassifier
@@ -65,6 +66,8 @@ def run(argv: Sequence[str]) -> int:
         Path(arguments.data),
         multi_label=arguments.multi_label,
         group_column=arguments.group_column,
+        label_column=arguments.label_column,
+        text_column=arguments.text_column,
         on_error=arguments.on_error,
     )
     kept = with_files(clips, arguments.on_error)
@@ -128,6 +131,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
+    add_column_arguments(group)
     group.add_argument(
         "--multi-label", action="store_true", help=f"labels of a clip are joined by {SEPARATOR}"
     )
@@ -222,6 +226,8 @@ def _finish(
         say("error", f"interrupted before the first epoch ended: nothing was saved{again}")
         return status_of_signal()
     classifier.save_pretrained(out)
+    if arguments.group_column is not None and not held_out(classifier):
+        say("fit", "--group-column had no effect: no clips were held out (see --validation)")
     for name, value in summary(classifier, clips, n_lost):
         print(f"{name:<8}  {value}")
     print(f"{'saved in':<8}  {out} (use it: merclip predict FILE --model {out})")

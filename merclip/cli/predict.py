@@ -235,6 +235,8 @@ def _predict(arguments: argparse.Namespace, rows: Rows, classifier: EmotionClass
             writer.end()
     if batch.n_failed > 1:
         say("predict", f"{batch.n_failed} of {batch.n_done} clips failed")
+    if done.n_failed:
+        say("predict", _failed_before(done.n_failed, arguments.output))
     return FAILED if batch.n_failed + done.n_failed else DONE
 
 
@@ -318,6 +320,11 @@ def _done(arguments: argparse.Namespace, labels: Sequence[str], run: str) -> Don
     if cut_off(arguments.output, done):
         say("predict", "the last line was cut off, and its clip is done again")
     return done
+
+
+def _failed_before(number: int, output: str) -> str:
+    clips, rows = ("clip", "its row says") if number == 1 else ("clips", "their rows say")
+    return f"{number} {clips} of {output} could not be read by an earlier run; {rows} why"
 
 
 def _where_it_ended(arguments: argparse.Namespace, n_done: int) -> str:

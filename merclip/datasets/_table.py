@@ -43,6 +43,7 @@ class Columns:
         A clip has any number of labels, joined by ``|`` or a list in JSON Lines.
     scores : bool
         Labels are numbers.
+    text : str
     """
 
     label: str = "label"
@@ -50,6 +51,12 @@ class Columns:
     split: str | None = None
     multi_label: bool = False
     scores: bool = False
+    text: str = PARTS[-1]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The columns that a clip may consist of."""
+        return (*MEDIA, self.text)
 
 
 @dataclass(frozen=True)
@@ -147,21 +154,22 @@ def _json_lines(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, A
 def _check_columns(found: Sequence[str], path: Path, columns: Columns) -> None:
     _check_spelling(found, path.name, columns)
     wanted = [columns.label, columns.group, columns.split]
+    wanted += [columns.text] if columns.text != Columns.text else []
     lacking = [name for name in wanted if name is not None and name not in found]
     if lacking:
         raise InputError(
             f"{path.name} has no {lacking[0]!r}: it has the columns {list(found)}; it needs "
-            f"{columns.label}, and at least one of {', '.join(PARTS)}."
+            f"{columns.label}, and at least one of {', '.join(columns.parts)}."
         )
-    if not set(PARTS) & set(found):
+    if not set(columns.parts) & set(found):
         raise InputError(
             f"{path.name} has the columns {list(found)}; a clip has at least one of "
-            f"{', '.join(PARTS)}."
+            f"{', '.join(columns.parts)}."
         )
 
 
 def _check_spelling(found: Sequence[str], where: str, columns: Columns) -> None:
-    known = [*PARTS, *_TIMES, "id", Columns.label, columns.label]
+    known = [*columns.parts, *_TIMES, "id", Columns.label, columns.label]
     meant = difflib.get_close_matches(columns.label, found, n=1, cutoff=0.8)
     if columns.label not in found and columns.label != Columns.label and meant:
         raise InputError(f"{where} has no column {columns.label!r}; did you mean {meant[0]!r}?")
@@ -172,7 +180,8 @@ def _check_spelling(found: Sequence[str], where: str, columns: Columns) -> None:
 
 
 def _row(row: Mapping[str, Any], place: str, folder: Path, columns: Columns) -> Row:
-    texts = {part: _string(row.get(part), part, place) for part in PARTS}
+    named = dict(zip(PARTS, columns.parts, strict=True))
+    texts = {part: _string(row.get(name), name, place) for part, name in named.items()}
     values: dict[str, Any] = {part: text for part, text in texts.items() if text}
     for part in set(MEDIA) & set(values):
         values[part] = str(folder / values[part])

@@ -79,9 +79,10 @@ def draw_apart(truth: Array, shots: int, seed: int, names: Sequence[Any]) -> Arr
         A class has too few clips.
     """
     counts = Counter(truth.tolist())
-    short = [label for label, count in counts.items() if count < shots]
+    rarest = min(counts, key=lambda label: (counts[label], label))
+    short = counts[rarest] < shots
     if short or len(counts) < 2:
-        which = f"{names[short[0]]!r} has {counts[short[0]]}" if short else "there is one class"
+        which = f"{names[rarest]!r} has {counts[rarest]}" if short else "there is one class"
         raise InputError(f"{shots} examples a class are drawn from the training part: {which}.")
     order = np.random.default_rng(seed).permutation(len(truth))
     return first_of_each(order, truth, shots)
@@ -121,8 +122,9 @@ def _check(
     short = [label for label, number in missing.items() if number or label not in left]
     if not short:
         return
-    label = short[0]
-    count = int((truth == label).sum())
+    counts = Counter(truth.tolist())
+    label = min(short, key=lambda label: (counts[label], label))
+    count = counts[label]
     message = f"{shots} examples a class need more than {shots} clips of each: "
     if grouped and count > shots:
         message = f"No groups (seed {seed}) leave {shots} examples of each class and a test clip: "

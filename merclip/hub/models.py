@@ -107,7 +107,13 @@ def find_model(
         )
     if directory is not None:
         return Directory(str(model), directory)
-    if str(model).count("/") == 1 and not Path(model).is_absolute():
+    if _reads_like_path(str(model)):
+        home = " (~ is not expanded)" if str(model).startswith("~") else ""
+        raise ModelNotFoundError(
+            f"There is no directory {shown(str(model))}{home}: give a checkpoint's directory, or "
+            "'org/name' for a model on the Hub."
+        )
+    if str(model).count("/") == 1:
         return Repository(str(model), access)
     raise ModelNotFoundError(
         f"There is no model {shown(str(model))}: give 'mini', a checkpoint's directory, an "
@@ -160,6 +166,12 @@ def backbone_fetcher(access: HubAccess) -> FetchBackbone:
         return access.file(place["repo"], place["filename"], place["revision"])
 
     return fetch
+
+
+def _reads_like_path(name: str) -> bool:
+    """Return whether a name is one that no repository on the Hub can have, but a path can."""
+    rooted = name.startswith((".", "~")) or Path(name).is_absolute()
+    return rooted or "\\" in name or name.count("/") > 1
 
 
 def _is_architecture(name: str) -> bool:

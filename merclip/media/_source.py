@@ -164,6 +164,7 @@ def _missing_message(path: str) -> str:
     message = f"There is no file {path!r}: check the path."
     if " " in path and not _SUFFIX.search(path):
         message += " It reads like a sentence; did you mean text=?"
+        message += ' fit takes [{"text": ...}, ...] or df[["text"]].'
     return message
 
 
