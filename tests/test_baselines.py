@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import make_clips
 from media_files import tone, write_clip, write_video
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -13,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
+from conftest import make_clips
 from merclip import Audio, Clip, Clips
 from merclip.datasets import Dataset, LoadReport
 from merclip.errors import InputError, LabelError, MediaNotFoundError, NotFittedError

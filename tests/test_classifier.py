@@ -7,13 +7,13 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import make_clips
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from conftest import make_clips
 from merclip import Clip, Clips, EmotionClassifier, Features, Prediction
 
 

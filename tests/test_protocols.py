@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import make_clips
 
+from conftest import make_clips
 from merclip import Clips, EmotionClassifier
 from merclip.datasets import Dataset, LoadReport
 from merclip.errors import InputError, LabelError

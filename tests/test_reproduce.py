@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, make_clips
 from media_files import tone, write_clip
 
+from conftest import TINY, make_clips
 from merclip import Clip, Clips, EmotionClassifier
 from merclip.cli import main
 from merclip.datasets import Dataset, LoadReport
