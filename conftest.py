@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 
 @pytest.fixture(scope="session")
-def mini_loaded_once() -> Iterator[None]:
+def kept_models() -> list[Any]:
+    """Return where the embedded model is kept after it was read."""
+    return []
+
+
+@pytest.fixture
+def mini_loaded_once(kept_models: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each classifier with the model `mini` a copy of one that was read before."""
     import merclip.classifier
 
-    load_model, kept = merclip.classifier.load_model, []
+    load_model = merclip.classifier.load_model
 
     def load(model: Any, **options: Any) -> Any:
         changes = (options.get("network"), options.get("preprocess"), options.get("pretrained"))
-        if model != "mini" or any(change is not None for change in changes):
+        if not isinstance(model, str) or model != "mini" or changes != (None, None, None):
             return load_model(model, **options)
-        if not kept:
-            kept.append(load_model(model, **options))
-        return copy.deepcopy(kept[0])
+        if not kept_models:
+            kept_models.append(load_model(model, **options))
+        return copy.deepcopy(kept_models[0])
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merclip.classifier, "load_model", load)
-        yield
+    monkeypatch.setattr(merclip.classifier, "load_model", load)
 
 
 @pytest.fixture(autouse=True)

@@ -379,7 +379,12 @@ def test_a_real_run_that_is_killed_goes_on(model, folder, tmp_path, whole, batch
     assert before is None or 0 < len(before) < len(names)
     run("--files-from", tmp_path / "long.txt", "--resume")
     assert ids_in(target) == names
-    assert rows_in(target)[:6] == [json.loads(line) for line in whole[1].splitlines()]
+    wanted = [json.loads(line) for line in whole[1].splitlines()]
+    for row, expected in zip(rows_in(target)[:6], wanted, strict=True):
+        # The killed process had one thread, and adds up in another order.
+        scores, likely = row.pop("scores"), expected.pop("scores")
+        assert scores == {name: score and pytest.approx(score) for name, score in likely.items()}
+        assert row == expected
 
 
 # Progress --------------------------------------------------------------------------------------
