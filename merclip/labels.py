@@ -244,12 +244,10 @@ def encode_targets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
     LabelError
         A label that is not in `classes`.
     """
-    position = {name: i for i, name in enumerate(classes.tolist())}
-    values = _values(y)
-    unknown = sorted({shown(value) for value in values if not _in(value, position)})
+    positions, unknown = _positions(y, classes)
     if unknown:
-        raise LabelError(_unknown_message(unknown, values, classes))
-    return np.array([position[value] for value in values], dtype=np.int64)
+        raise LabelError(unknown)
+    return positions
 
 
 def encode_truth(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -270,15 +268,23 @@ def encode_truth(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     LabelError
         Labels of another kind: numbers where the classes are strings, a missing label.
     """
-    position = {name: i for i, name in enumerate(classes.tolist())}
-    values = _values(y)
-    unknown = sorted({shown(value) for value in values if not _in(value, position)})
-    if unknown and not all(_is_alike(value, classes) for value in values):
-        raise LabelError(_unknown_message(unknown, values, classes))
+    positions, unknown = _positions(y, classes)
+    if unknown and not all(_is_alike(value, classes) for value in _values(y)):
+        raise LabelError(unknown)
     if unknown:
-        message = _unknown_message(unknown, values, classes)
-        warn(MerclipWarning(f"{message} No answer for such clips can be right."))
-    return np.array([position.get(value, len(classes)) for value in values], dtype=np.int64)
+        warn(MerclipWarning(f"{unknown} No answer for such clips can be right."))
+    return positions
+
+
+def _positions(y: Any, classes: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], str]:
+    """Return the place of each label in `classes`, k if it has none, and what to say of those."""
+    place = {name: i for i, name in enumerate(classes.tolist())}
+    values = _values(y)
+    found = [place[value] if _in(value, place) else len(place) for value in values]
+    pairs = zip(values, found, strict=True)
+    unknown = sorted({shown(value) for value, where in pairs if where == len(place)})
+    message = _unknown_message(unknown, values, classes) if unknown else ""
+    return np.array(found, dtype=np.int64), message
 
 
 def encode_label_sets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
