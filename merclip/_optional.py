@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from merclip.errors import MissingExtraError
@@ -41,3 +42,16 @@ def import_opencv() -> Any:
             "pip install 'merclip[face]' brings one that does."
         )
     return opencv
+
+
+def import_openvino() -> Any:
+    """Return OpenVINO, or say how to install it."""
+    # Its first import would send a note of its use over the network.
+    silenced = not {"openvino", "openvino_telemetry"} & set(sys.modules)
+    if silenced:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        return _import("openvino", "openvino")
+    finally:
+        if silenced:
+            del sys.modules["openvino_telemetry"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,14 +14,23 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import accuracy_score
+from torch import Tensor
 
 from merclip._optional import import_pandas
 from merclip._warn import Skipped
+from merclip.anchors import (
+    AnchorsLike,
+    Answers,
+    Embedding,
+    anchor_labels,
+    anchors_of,
+    check_names,
+    checked_answers,
+    embedded,
+    listed,
+)
 from merclip.engine import Face, OnError, Reading, check_origin, choose_device
 from merclip.errors import InputError, LabelError, MerclipError, NotFittedError
-from merclip.evaluation import Report
-from merclip.evaluation.protocols import evaluate
 from merclip.hub import HubAccess, load_model, push_directory, write_model
 from merclip.inputs import Given, as_clips, given_targets, index_of, iter_clips
 from merclip.labels import (
@@ -36,18 +45,20 @@ from merclip.labels import (
 )
 from merclip.network import MERCLIP, Checkpoint
 from merclip.parameters import check_parameters, per_clip, seed_of
+from merclip.precision import PrecisionCheck, Running
 from merclip.preprocess import (
     MODALITIES,
     ClipFeatures,
     FeatureCache,
     Features,
+    FrameChoice,
     PreprocessConfig,
 )
 from merclip.results import Prediction, make_predictions
 from merclip.rows import check_read, encoding, mark_unlabelled, readable
 from merclip.scoring import DecisionRule, log_probabilities, probabilities, threshold_row
 from merclip.session import Session, stored_labels
-from merclip.training import Callback
+from merclip.training import Callback, VegaObjective
 from merclip.training.fit import FitSettings
 from merclip.types import (
     AudioLike,
@@ -67,6 +78,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from sklearn.utils import Tags
     from typing_extensions import Self
+
+    from merclip.evaluation import Report
 
 Array = np.ndarray[Any, Any]
 Float32: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
@@ -93,6 +106,15 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Words, phrases or sentences; or a mapping from name to one description
         or several, which are averaged. None takes those of `y`, or those that
         the model was saved with.
+    anchors : mapping from label to pictures, or path, optional
+        Pictures of each label, or of some: paths, bytes, arrays, frames of PyAV, or a
+        folder of them; or a folder with one folder for each label. Their embeddings
+        by the image tower stand beside the words, or in place of them.
+    predict_from : {"auto", "labels", "anchors", "both"}
+        Whether clips are compared with words, with pictures, or both and probabilities
+        averaged; a label without pictures then keeps what words give it. "auto" is
+        "anchors" where labels are named by `anchors` alone, else "both" with anchors
+        and "labels" without.
     model : str, path or mapping
         "mini" (embedded, needs no network); a directory, or "org/name" on the
         Hugging Face Hub, that holds a checkpoint; or, for a new network, one
@@ -130,6 +152,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Share of clips held out to find the best epoch. "auto" is 0.1, or 0
         where that is less than 20 clips: so few would choose by chance. A mask
         says which of the clips of `fit` are held out, such as an official part.
+    objective : {"label", "even", "vega"} or VegaObjective, optional
+        What `fit` minimises: cross-entropy of the whole clip by labels; or that and
+        VEGA's losses of each modality, by labels and by anchors, with even weights or
+        with those that VEGA released. Default "label", or "even" with anchors.
     class_weight : "balanced" or mapping from label to float, optional
     callbacks : list of Callback, optional
     checkpoint_dir : path, optional
@@ -140,10 +166,32 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Whether frames are cropped to the speaker's face: "auto" if the model
         was trained on faces and OpenCV (``merclip[face]``) is installed,
         "always" whatever the model, "never" for whole frames.
+    frames : {"exact", "fast"}
+        Which frames of a file are taken. "exact": those on screen at the asked times.
+        "fast", for long videos: in place of each a key frame, which is decoded alone, if
+        one begins less than half a second, and less than half of the distance between
+        frames, from it. Videos with fewer key frames than frames to take are read exactly.
     device : str or torch.device, optional
         Default cuda, then mps, then cpu.
-    dtype : {"float32", "bfloat16"}
-        Precision of the towers in prediction; the rest is float32.
+    dtype : {"auto", "float32", "bfloat16", "float16"}
+        Precision of the encoders where clips are encoded; all else is float32, and so is
+        what is saved. "auto" is float32, but for networks of 512 dimensions or more (not
+        `mini`) on a CPU that computes in bfloat16 (AVX-512 BF16, AMX), or a CUDA GPU:
+        there it is the fastest of the processor's own, for each encoder whose embeddings
+        it leaves as they are (cosine of at least 0.9999). Labels that were nearly equal may
+        then change places.
+    train_dtype : {"float32", "bfloat16"}
+        Precision in which encoders compute while ``tune="full"`` trains them. With
+        "bfloat16" the weights that learn, and are saved, stay float32.
+    matmul : {"auto", "default", "onednn"}
+        What multiplies float32 matrices on a CPU. "auto" is oneDNN for large networks on AMD's
+        processors with AVX-512, else what torch takes; results differ by rounding alone.
+    compile : bool
+        Whether image towers go through ``torch.compile``. It takes a minute at first use,
+        needs a C++ compiler or a GPU with Triton, and did not pay on the CPU that we measured.
+    backend : {"torch", "openvino"}
+        What runs image towers. "openvino" (``merclip[openvino]``) is for CPUs, and exports
+        them at first use, in memory.
     feature_cache : path or FeatureCache, optional
         A directory in which encoded clips are kept, so that a clip goes through
         encoders that have not changed only once, in this run and in others. It
@@ -173,6 +221,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         One line for each epoch of the last fit.
     modalities_ : tuple of str
         What the network takes.
+    anchors_ : dict from label to ndarray of shape (n, D)
+        Embedded pictures, each of norm 1.
     calibration_ : dict
     threshold_ : ndarray of shape (k,)
     device_ : torch.device
@@ -197,6 +247,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         labels: LabelsLike | None = None,
         *,
+        anchors: AnchorsLike | None = None,
+        predict_from: Literal["auto", "labels", "anchors", "both"] = "auto",
         model: str | os.PathLike[str] | Mapping[str, Any] = "mini",
         pretrained: str | os.PathLike[str] | None = None,
         revision: str | None = None,
@@ -212,13 +264,19 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         microbatch: int | None = None,
         lr: float | str | None = None,
         validation: float | Literal["auto"] | Array = "auto",
+        objective: Literal["label", "even", "vega"] | VegaObjective | None = None,
         class_weight: Literal["balanced"] | Mapping[str, float] | Mapping[int, float] | None = None,
         callbacks: Sequence[Callback] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         use_video_audio: bool = True,
         face: Face = "auto",
+        frames: FrameChoice = "exact",
         device: str | torch.device | None = None,
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        train_dtype: Literal["float32", "bfloat16"] = "float32",
+        matmul: Literal["auto", "default", "onednn"] = "auto",
+        compile: bool = False,
+        backend: Literal["torch", "openvino"] = "torch",
         feature_cache: str | os.PathLike[str] | FeatureCache | None = None,
         on_error: OnError = "raise",
         on_long_label: Literal["warn", "raise"] = "warn",
@@ -227,6 +285,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         verbose: int = 0,
     ) -> None:
         self.labels = labels
+        self.anchors = anchors
+        self.predict_from = predict_from
         self.model = model
         self.pretrained = pretrained
         self.revision = revision
@@ -242,13 +302,19 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.microbatch = microbatch
         self.lr = lr
         self.validation = validation
+        self.objective = objective
         self.class_weight = class_weight
         self.callbacks = callbacks
         self.checkpoint_dir = checkpoint_dir
         self.use_video_audio = use_video_audio
         self.face = face
+        self.frames = frames
         self.device = device
         self.dtype = dtype
+        self.train_dtype = train_dtype
+        self.matmul = matmul
+        self.compile = compile
+        self.backend = backend
         self.feature_cache = feature_cache
         self.on_error = on_error
         self.on_long_label = on_long_label
@@ -313,14 +379,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._load()
         self.history_: list[dict[str, Any]] = []
         if X is None:
-            if self.labels is None:
+            if self.labels is None and self.anchors is None:
                 raise NotFittedError("fit() without clips needs labels=.")
             if y is not None:
                 raise InputError("y goes with X: give the clips too.")
             self._required_labels()
             return self
         clips, y = self._labelled(X, y)
-        labels = LabelSet.of(names_in(y, self.multi_label) if self.labels is None else self.labels)
+        labels = self._labels_for(y)
         targets = self._targets(y, labels)
         if self.tune == "none":
             return self._fit_temperature(clips, targets, labels)
@@ -333,6 +399,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, X: Batch, y: TargetsLike | None = None, *, classes: LabelsLike | None = None
     ) -> Self:
         """Go on learning from a few more clips: one pass, no validation.
+
+        Many small calls are one training: the optimiser goes on where the last call left
+        it, at a constant rate, until `fit`, `to` or another `tune` begins a new one.
 
         Parameters
         ----------
@@ -370,7 +439,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clips, y = self._labelled(X, y)
         targets = self._targets(y, labels)
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)
-        return self._train(clips, targets, labels, settings)
+        return self._train(clips, targets, labels, settings, going_on=True)
 
     # Predicting: arrays -----------------------------------------------------
 
@@ -593,6 +662,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.score([{"text": "What a lovely day!"}, {"text": "He died."}], ["happy", "sad"])
         1.0
         """
+        from sklearn.metrics import accuracy_score
+
         classes = self.classes_
         clips, truth = self._labelled(X, y)
         features = self._read(clips)
@@ -639,6 +710,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.evaluate(clips, ["happy", "sad"]).metrics["balanced_accuracy"]
         1.0
         """
+        from merclip.evaluation.protocols import evaluate
+
         return evaluate(self, X, y, labels=labels)
 
     # Predicting: rich results -----------------------------------------------
@@ -744,6 +817,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ['happy', 'sad']
         """
         reading = self._reading() if batch_size is None else self._reading(batch_size=batch_size)
+        # What is there already may be read ahead; what comes in as time goes by may not.
+        reading = replace(reading, ahead=isinstance(clips, Sized))
         given = iter_clips(clips, keep_broken=self.on_error != "raise")
         skipped, n_clips = Skipped(most_rows=10), 0
         encoded = self._ready().engine.encode(given, reading)
@@ -758,6 +833,37 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 n_clips += 1
             yield from self._predictions(kept)
         skipped.warn(n_clips)
+
+    def check_precision(self, X: OneOrMany | None = None) -> PrecisionCheck:
+        """Compare this classifier, as it runs here, with itself in float32.
+
+        Parameters
+        ----------
+        X : clip or batch of clips, optional
+            Read twice. None stands for three texts, pictures and sounds that need no file.
+
+        Returns
+        -------
+        PrecisionCheck
+
+        Raises
+        ------
+        NotFittedError
+            No labels are known.
+
+        Examples
+        --------
+        >>> from merclip import EmotionClassifier
+        >>> check = EmotionClassifier(["happy", "sad", "angry"]).check_precision()
+        >>> check.passed, check.n_clips
+        (True, 3)
+        """
+        clips = None if X is None else self._as_clips(X).clips
+        return self._ready().check_precision(
+            clips,
+            self._reading(cache=None),
+            lambda found: probabilities(self._logits(found), multi_label=self.multi_label),
+        )
 
     def with_labels(self, labels: LabelsLike) -> Self:
         """Return a classifier with other labels that shares this one's network.
@@ -787,7 +893,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._ready()
         other = copy.copy(self)
         other.labels = labels
-        other._required_labels()
+        known = other._required_labels().names
+        if self.anchors is not None:
+            kept = {name: rows for name, rows in self._exemplars().items() if name in known}
+            given = {name: given for name, given in listed(self.anchors).items() if name in known}
+            other.anchors = given or None
+            other._embedded = Embedding(other.anchors, self.face, self._session, kept)
         return other
 
     def encode(self, X: ClipLike | ClipsLike) -> Features:
@@ -868,7 +979,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier._access = replace(access, token=None)
         classifier._load(access)
         saved = classifier._ready().checkpoint.classifier
-        for name in ("prompt", "multi_label", "threshold"):
+        for name in ("prompt", "multi_label", "threshold", "predict_from"):
             value = saved.get(name)
             if name not in params and value is not None:
                 pairs = name == "threshold" and isinstance(value, list)
@@ -1066,6 +1177,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._ready().calibration()
 
     @property
+    def anchors_(self) -> dict[Any, Array]:
+        """Embedded pictures by label, each of shape (n, D): those given, or the model's own."""
+        return {name: rows.cpu().numpy() for name, rows in self._exemplars().items()}
+
+    @property
     def threshold_(self) -> Array:
         """Least probability of each class, shape (k,)."""
         fitted = self._ready().fitted_threshold
@@ -1073,7 +1189,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_is_fitted__(self) -> bool:
         # Asked by a notebook that shows the classifier: no model is loaded for it.
-        loaded = self.labels is not None or hasattr(self, "_session")
+        given = self.labels is not None or self.anchors is not None
+        loaded = given or hasattr(self, "_session")
         try:
             labels = self._label_set() if loaded else stored_labels(self.model, self._hub_access())
             return labels is not None and self._enough(labels) is not None
@@ -1099,7 +1216,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         tags.input_tags.dict = True
         tags.no_validation = True
-        tags.requires_fit = self.labels is None
+        tags.requires_fit = self.labels is None and self.anchors is None
         tags.classifier_tags.multi_label = self.multi_label
         return tags
 
@@ -1130,13 +1247,16 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 network=self.network,
                 preprocess=self.preprocess,
             )
-        self._session = Session(checkpoint, getattr(torch, self.dtype), self.device, access)
+        running = Running(self.dtype, self.matmul, bool(self.compile), self.backend)
+        self._session = Session(checkpoint, running, self.device, access)
 
     def _described(self) -> Checkpoint:
         """Return the checkpoint, with labels, prompts and threshold as they are now."""
         session, labels = self._ready(), self._label_set()
         threshold = session.fitted_threshold if self.threshold is None else self.threshold
-        session.describe(labels, prompt_list(self.prompt), self.multi_label, threshold)
+        source = "labels" if labels is None else self._source().source
+        session.describe(labels, prompt_list(self.prompt), self.multi_label, threshold, source)
+        session.checkpoint.anchors = self._exemplars()
         return session.checkpoint
 
     def _hub_access(self) -> HubAccess:
@@ -1149,6 +1269,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "batch_size": self.batch_size,
             "use_video_audio": self.use_video_audio,
             "face": self.face,
+            "frames": self.frames,
             "on_error": self.on_error,
             "cache": FeatureCache.of(self.feature_cache),
         }
@@ -1157,7 +1278,43 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _label_set(self) -> LabelSet | None:
         if self.labels is not None:
             return LabelSet.of(self.labels)
+        fitted = getattr(self, "_session", None) and self._session.fitted_labels
+        if self.anchors is not None and fitted is None:
+            return anchor_labels(self.anchors)
         return self._ready().known_labels()
+
+    def _labels_for(self, y: Any) -> LabelSet:
+        """Return the labels of a fit: those given, or those of the anchors and of `y`."""
+        if self.labels is not None:
+            return LabelSet.of(self.labels)
+        if self.anchors is None:
+            return LabelSet.of(names_in(y, self.multi_label))
+        named = anchor_labels(self.anchors).to_dict()
+        return LabelSet.of(named | {n: n for n in names_in(y, self.multi_label) if n not in named})
+
+    def _exemplars(self, labels: LabelSet | None = None) -> Mapping[Any, Tensor]:
+        """Return embedded pictures by label: those given, or those that the model has."""
+        session = self._ready()
+        if self.anchors is None:
+            return session.checkpoint.anchors
+        known = getattr(self, "_embedded", None)
+        if known is None or not known.is_of(self.anchors, self.face, session):
+            pictures = listed(self.anchors)
+            check_names(pictures, labels or self._required_labels())
+            found = embedded(session.engine, pictures, self._reading())
+            known = self._embedded = Embedding(self.anchors, self.face, session, found)
+        check_names(known.exemplars, labels or self._required_labels())
+        return known.exemplars
+
+    def _source(self, labels: LabelSet | None = None) -> Answers:
+        """Return where answers come from."""
+        labels = labels or self._required_labels()
+        anchors = anchors_of(self._exemplars(labels), labels.classes.tolist())
+        source = self.predict_from
+        if source == "auto":
+            named = self.labels is None and self.anchors is not None
+            source = "labels" if anchors is None else "anchors" if named else "both"
+        return checked_answers(source, anchors, labels)
 
     def _required_labels(self) -> LabelSet:
         labels = self._label_set()
@@ -1174,14 +1331,16 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _features(
         self, X: Any = None, audio: Any = None, text: Any = None, video: Any = None
-    ) -> list[ClipFeatures]:
+    ) -> Sequence[ClipFeatures]:
         self._required_labels()
         features = self._read(X, audio, text, video)
-        return [features[row] for row in self._kept(features)]
+        kept = self._kept(features)
+        # Features of a file stay there.
+        return features if len(kept) == len(features) else [features[row] for row in kept]
 
     def _read(
         self, X: Any = None, audio: Any = None, text: Any = None, video: Any = None
-    ) -> list[ClipFeatures]:
+    ) -> Sequence[ClipFeatures]:
         """Encode clips; those that cannot be read keep their place, and say why."""
         engine = self._ready().engine
         if not isinstance(X, Features):
@@ -1192,7 +1351,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_origin(X, engine.fingerprint())
         if self.on_error == "raise":
             check_read(X)
-        return list(X)
+        return X
 
     def _as_clips(self, X: Any, audio: Any = None, text: Any = None, video: Any = None) -> Given:
         return as_clips(X, audio, text, video=video, keep_broken=self.on_error != "raise")
@@ -1209,17 +1368,18 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             prompt_list(self.prompt),
             multi_label=self.multi_label,
             on_long_label=self.on_long_label,
+            answers=self._source(),
         )
 
     def _rule(self) -> DecisionRule:
         return DecisionRule(self.classes_, self.multi_label, self.threshold_, self.abstain)
 
-    def _predictions(self, features: list[ClipFeatures]) -> list[Prediction]:
+    def _predictions(self, features: Sequence[ClipFeatures]) -> list[Prediction]:
         if not features:
             return []
         labels = self._required_labels()
         probability = probabilities(self._logits(features), multi_label=self.multi_label)
-        fitted_for = self.calibration_["labels"]
+        fitted_for = self._ready().calibrated_for(self._source().source)
         calibrated = not self.multi_label and fitted_for == labels.classes.tolist()
         return make_predictions(features, probability, self._rule(), labels, calibrated)
 
@@ -1253,8 +1413,19 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "progress": bool(self.verbose),
             "checkpoint_dir": directory,
             "reading": self._reading(for_training=True),
+            "train_dtype": self.train_dtype,
         }
         return FitSettings(multi_label=self.multi_label, **{**values, **changed})
+
+    def _objective(self, answers: Answers) -> VegaObjective | None:
+        named = self.objective
+        if named is None:
+            named = "label" if answers.anchors is None else "even"
+        if isinstance(named, str) and named == "label":
+            return None
+        if self.multi_label:
+            raise InputError(f"objective={named!r} is for one label of n, not multi_label=True.")
+        return VegaObjective.of(named)
 
     def _train(
         self,
@@ -1264,17 +1435,22 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings: FitSettings,
         sample_weight: Any = None,
         groups: Any = None,
+        going_on: bool = False,
     ) -> Self:
-        outcome = self._ready().train(
+        session, answers = self._ready(), self._source(labels)
+        exemplars = self._exemplars(labels)
+        outcome = session.train(
             clips,
             targets,
             labels,
             prompt_list(self.prompt),
-            settings,
+            replace(settings, answers=answers, objective=self._objective(answers)),
             on_long_label=self.on_long_label,
             sample_weight=sample_weight,
             groups=groups,
+            going_on=going_on,
         )
+        session.checkpoint.anchors = exemplars
         self.history_ = outcome.history
         self.interrupted_ = outcome.interrupted
         return self
@@ -1291,5 +1467,6 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels=labels,
             prompts=prompt_list(self.prompt),
             on_long_label=self.on_long_label,
+            answers=self._source(labels),
         )
         return self

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from merclip._ahead import map_ahead, working
 from merclip._shown import shown
 from merclip._warn import warn
 from merclip.errors import (
@@ -30,12 +32,14 @@ from merclip.errors import (
 from merclip.inputs import as_ours
 from merclip.labels import LabelSet
 from merclip.network import Checkpoint
+from merclip.precision import Runner, Running, add_samples, written_to
 from merclip.preprocess import (
     ClipFeatures,
     Encoded,
     FaceFinder,
     FeatureCache,
     Features,
+    FrameChoice,
     Place,
     Preprocessor,
     Reader,
@@ -52,6 +56,8 @@ OnError = Literal["raise", "skip", "nan"]
 Face = Literal["auto", "always", "never"]
 _MOST_LABEL_SETS, _MOST_SAID = 64, 1000
 """Memory of the embeddings of label sets, and of warnings given in one run."""
+_MOST_THREADS = 8
+"""That read clips; each decoder has threads of its own besides."""
 
 
 class LabelTokens(NamedTuple):
@@ -81,8 +87,13 @@ class Reading:
     face : {"auto", "always", "never"}
         Whether frames are cropped to the speaker's face. "auto": if the towers
         were trained on faces and OpenCV is installed.
+    frames : {"exact", "fast"}
+        "fast" may take a key frame in place of one that is near.
     cache : FeatureCache or None
         Where features are kept, and looked for before a clip is read.
+    ahead : bool
+        Whether clips beyond the batch are read while the encoders work. Without it no clip
+        is asked for before it is needed, as suits those that come in as time goes by.
     """
 
     batch_size: int = 16
@@ -90,7 +101,18 @@ class Reading:
     on_error: OnError = "raise"
     for_training: bool = False
     face: Face = "auto"
+    frames: FrameChoice = "exact"
     cache: FeatureCache | None = None
+    ahead: bool = True
+
+
+class _Asked(NamedTuple):
+    """A clip of a run, what reads it, and of which weights the cache is then asked."""
+
+    row: int
+    clip: Clip
+    reader: Reader
+    written: list[tuple[int, int]] | None
 
 
 class _Read(NamedTuple):
@@ -107,18 +129,25 @@ class Engine:
     Parameters
     ----------
     checkpoint : Checkpoint
+    running : Running, optional
+        How the encoders are run.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, running: Running | None = None) -> None:
         self.checkpoint = checkpoint
         self.network = checkpoint.network
+        self.runner = Runner(self.network, running or Running())
         # The most recently used last. A service may ask for other labels in each request.
         self._labels: OrderedDict[tuple[Any, ...], Tensor] = OrderedDict()
         self._labels_lock = threading.Lock()
+        self._query: Tensor | None = None
         self._digest: tuple[Any, str] = (None, "")
 
     def encode(self, clips: Iterable[Clip], reading: Reading) -> Iterator[ClipFeatures]:
-        """Encode clips batch by batch, in order, holding one batch at a time.
+        """Encode clips batch by batch, in order, while threads read those that come next.
+
+        At most a batch and twice the number of threads are held at a time. The threads end
+        with the generator.
 
         Yields
         ------
@@ -127,15 +156,24 @@ class Engine:
         preprocessor = self.preprocessor(reading)
         if preprocessor.modalities != self.network.config.fusion:
             _warn_of_untrained_fusion()
-        numbered = enumerate(clips)
         said: set[str] = set()
-        reader, made_for = Reader(preprocessor, None), None
-        while batch := list(itertools.islice(numbered, reading.batch_size)):
-            # Who takes features as they come may train the encoders in between.
-            if reading.cache is not None and made_for != (now := self._written()):
-                reader, made_for = self._reader(preprocessor, reading.cache), now
-            read = [self._read(reader, i, clip, reading.on_error, said) for i, clip in batch]
-            yield from self._encode_batch(read)
+        n_threads = 0 if isinstance(clips, Sized) and len(clips) == 1 else reading_threads()
+        with working(n_threads) as pool:
+            begun = map_ahead(
+                pool,
+                lambda asked: asked.reader(asked.clip),
+                self._asked(clips, preprocessor, reading.cache),
+                ahead=2 * n_threads * reading.ahead,
+                here=lambda asked: _is_read_here(asked.clip),
+            )
+            while batch := list(itertools.islice(begun, reading.batch_size)):
+                read = [self._read(*one, reading.on_error, said) for one in batch]
+                del batch  # and with it what was read, before the encoders need memory
+                yield from self._encode_batch(read)
+
+    def encode_samples(self, samples: Sequence[Sample]) -> list[ClipFeatures]:
+        """Encode clips that are tensors already, all at once."""
+        return self._encode_batch([_Read(None, sample) for sample in samples])
 
     def preprocessor(self, reading: Reading) -> Preprocessor:
         """Return what turns clips into tensors for this network."""
@@ -144,17 +182,17 @@ class Engine:
             modalities = modalities.replace("A", "")
         preprocess = self.checkpoint.preprocess
         finder = face_finder(preprocess.vision, reading.face) if "V" in modalities else None
-        return Preprocessor(preprocess, modalities, reading.use_video_audio, finder)
+        return Preprocessor(preprocess, modalities, reading.use_video_audio, finder, reading.frames)
 
     def label_embeddings(self, labels: LabelSet, prompts: list[str], on_long_label: str) -> Tensor:
         """Return label embeddings of shape (k, D), encoded once for each label set."""
-        key = (on_long_label, *map(tuple, labels.texts(prompts)))
+        key = (on_long_label, labels, *prompts)
         with self._labels_lock:
             if key in self._labels:
                 self._labels.move_to_end(key)
                 return self._labels[key]
         tokens = label_tokens(labels, prompts, self.network.max_label_tokens, on_long_label)
-        with torch.inference_mode():
+        with self.runner.computing():
             embeddings = embed_labels(self.network, tokens)
         with self._labels_lock:
             self._labels[key] = embeddings
@@ -163,26 +201,37 @@ class Engine:
         return embeddings
 
     def forget_labels(self) -> None:
-        """Encode labels anew after the network has changed."""
+        """Encode labels, and the decoder's query, anew after the network has changed."""
         with self._labels_lock:
             self._labels.clear()
+            self._query = None
 
     def fused(self, features: Sequence[ClipFeatures]) -> Tensor:
         """Return fused embeddings of shape (n, D), on the CPU."""
         chunks = []
-        with torch.inference_mode():
+        with self.runner.computing():
+            query = self._query
+            if query is None:
+                query = self._query = self.network.query()
             for start in range(0, len(features), 256):
                 batch = pad_features(features[start : start + 256], self.network.device)
-                chunks.append(self.network.fuse(batch).cpu())
+                chunks.append(self.network.fuse(batch, query).cpu())
         return torch.cat(chunks) if chunks else torch.zeros(0, self.network.config.width)
 
     def logits(
-        self, features: Sequence[ClipFeatures], labels: Tensor | None, multi_label: bool
+        self, features: Sequence[ClipFeatures], compare: Callable[[Tensor], Tensor]
     ) -> np.ndarray[Any, Any]:
-        """Return logits of shape (n, k); NaN for clips that could not be read."""
+        """Return logits of shape (n, k); NaN for clips that could not be read.
+
+        Parameters
+        ----------
+        features : sequence of length n of ClipFeatures
+        compare : callable
+            From fused embeddings of shape (n, D) to logits.
+        """
         fused = self.fused(features).to(self.network.device)
-        with torch.inference_mode():
-            logits = self.network.logits(fused, labels, multi_label).cpu().numpy()
+        with self.runner.computing():
+            logits = compare(fused).cpu().numpy()
         failed = [clip.error is not None for clip in features]
         logits[failed] = np.nan
         return logits
@@ -190,10 +239,7 @@ class Engine:
     def fingerprint(self) -> str:
         """Return a hash of the encoders, which features carry."""
         digest = hashlib.sha256(self.network.config.fusion.encode())
-        for name, tensor in self.network.encoders.state_dict().items():
-            flat = tensor.detach().flatten()
-            sampled = flat[:: max(1, len(flat) // 64)].float().cpu().numpy()
-            digest.update(name.encode() + sampled.tobytes())
+        add_samples(digest, self.network.encoders)
         return digest.hexdigest()[:16]
 
     def encoders_digest(self) -> str:
@@ -206,27 +252,47 @@ class Engine:
 
     def _written(self) -> list[tuple[int, int]]:
         """Return where each of the encoders' weights lies, and how often it was written to."""
-        return [
-            (tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version)
-            for tensor in self.network.encoders.state_dict().values()
-        ]
+        return written_to(self.network.encoders)
 
     def _reader(self, preprocessor: Preprocessor, cache: FeatureCache) -> Reader:
         config = self.network.config
-        setup = {
+        setup: dict[str, Any] = {
             "weights": self.encoders_digest(),
             "backbone": config.backbone,
             "lengths": [config.max_frames, config.max_segments],
             "device": self.network.device.type,
             "precision": torch.get_float32_matmul_precision(),
+            "dtypes": {letter: str(dtype) for letter, dtype in self.runner.dtypes().items()},
         }
+        backends = self.runner.backends()
+        if set(backends.values()) != {"torch"}:
+            setup["backends"] = backends
         return Reader(preprocessor, cache.shelf(preprocessor, setup))
 
+    def _asked(
+        self, clips: Iterable[Clip], preprocessor: Preprocessor, cache: FeatureCache | None
+    ) -> Iterator[_Asked]:
+        reader, written = Reader(preprocessor, None), None
+        for index, clip in enumerate(clips):
+            # Who takes features as they come may train the encoders in between.
+            if cache is not None and written != (now := self._written()):
+                reader, written = self._reader(preprocessor, cache), now
+            yield _Asked(index, clip, reader, written)
+
     def _read(
-        self, reader: Reader, index: int, clip: Clip, on_error: OnError, said: set[str]
+        self,
+        asked: _Asked,
+        outcome: Callable[[], tuple[Sample | Encoded, Place | None]],
+        on_error: OnError,
+        said: set[str],
     ) -> _Read:
+        index, clip = asked.row, asked.clip
         try:
-            content, place = reader(clip)
+            content, place = outcome()
+            if asked.written is not None and asked.written != self._written():
+                place = None
+                if isinstance(content, Encoded):
+                    content = asked.reader.preprocessor(clip)
         except Exception as error:
             ours = as_ours(error)
             if on_error == "raise":
@@ -245,8 +311,9 @@ class Engine:
 
     def _encode_batch(self, read: list[_Read]) -> list[ClipFeatures]:
         samples = [item.content for item in read if isinstance(item.content, Sample)]
-        with torch.inference_mode():
-            rows = iter(self.network.encode(samples, self.checkpoint.preprocess.vision))
+        vision = self.checkpoint.preprocess.vision
+        with self.runner.computing():
+            rows = iter(self.network.encode(samples, vision, self.runner))
         return [_features(item, rows) for item in read]
 
 
@@ -262,6 +329,26 @@ def _features(item: _Read, rows: Iterator[dict[str, Tensor]]) -> ClipFeatures:
         if item.place is not None:
             item.place.save(content)
     return content.features(item.name)
+
+
+def reading_threads() -> int:
+    """Return how many threads read clips: one less than torch may use, and at most 8.
+
+    So ``OMP_NUM_THREADS=1`` keeps a process to one core, as it does elsewhere.
+    """
+    known = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return max(0, min(cores, torch.get_num_threads(), _MOST_THREADS + 1) - 1)
+
+
+def _is_read_here(clip: Clip) -> bool:
+    """Return whether a clip must not be read in a thread, or is not worth one.
+
+    Text alone takes less time than to hand it over. An open file has one position, and
+    other clips may be parts of it.
+    """
+    media = [part for part in (clip.video, clip.audio) if part is not None]
+    return not media or any(hasattr(part, "read") for part in media)
 
 
 def label_tokens(

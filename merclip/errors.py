@@ -232,6 +232,20 @@ class DatasetNotFoundError(MerclipError, FileNotFoundError):
     """
 
 
+class FeaturesNotFoundError(MerclipError, FileNotFoundError):
+    """There is no file of saved features at a path.
+
+    Examples
+    --------
+    >>> from merclip import Features
+    >>> Features.load("/no-such.features")
+    Traceback (most recent call last):
+        ...
+    merclip.errors.FeaturesNotFoundError: There is no file of features '/no-such.features': check \
+the path.
+    """
+
+
 class DeviceError(MerclipError, RuntimeError):
     """The requested device does not exist on this machine.
 

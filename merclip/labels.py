@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 import string
 import unicodedata
@@ -89,24 +90,25 @@ class LabelSet:
                 "give a list, such as ['happy', 'sad']."
             )
         if isinstance(labels, Mapping):
-            names = tuple(_name(name) for name in labels)
-            descriptions = tuple(_descriptions(n, v) for n, v in labels.items())
-        elif _is_collection(labels):
-            ordered = sorted(labels, key=str) if isinstance(labels, (set, frozenset)) else labels
-            names = tuple(_name(name) for name in ordered)
-            descriptions = tuple(_descriptions(name, name) for name in names)
-        else:
+            return _labelled(tuple(labels), tuple(labels.values()))
+        if not _is_collection(labels):
             raise InputTypeError(
                 "labels is a list of strings or a mapping from name to description(s), "
                 f"got {type(labels).__name__}."
             )
-        _check_names(names)
-        return cls(names, descriptions)
+        ordered = sorted(labels, key=str) if isinstance(labels, (set, frozenset)) else labels
+        names = tuple(ordered)
+        return _labelled(names, names)
+
+    @functools.cached_property
+    def sorted_names(self) -> tuple[Label, ...]:
+        """Names in sorted order."""
+        return tuple(sorted(self.names))
 
     @property
     def classes(self) -> np.ndarray[Any, Any]:
         """Names in sorted order: the columns of every array."""
-        return np.array(sorted(self.names))
+        return np.array(self.sorted_names)
 
     def in_class_order(self) -> list[tuple[str, ...]]:
         """Return the descriptions in the order of `classes`.
@@ -122,7 +124,7 @@ class LabelSet:
         [('rage', 'fury'), ('delight',)]
         """
         known = dict(zip(self.names, self.descriptions, strict=True))
-        return [known[name] for name in sorted(self.names)]
+        return [known[name] for name in self.sorted_names]
 
     def texts(self, prompts: Sequence[str]) -> list[list[str]]:
         """Return, in the order of `classes`, each description in each prompt.
@@ -342,6 +344,29 @@ def _is_table(y: Any) -> bool:
 
 def _is_matrix(y: Any) -> bool:
     return isinstance(y, np.ndarray) and y.ndim == 2 and y.dtype.kind in "biuf"
+
+
+def _labelled(names: tuple[Any, ...], values: tuple[Any, ...]) -> LabelSet:
+    values = tuple(tuple(value) if type(value) is list else value for value in values)
+    # Other types may be equal and mean something else, as True and 1.
+    if {*map(type, names)} == {str} and all(map(_is_plain, values)):
+        return _kept(names, values)
+    return _checked(names, values)
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) is str or (type(value) is tuple and {*map(type, value)} == {str})
+
+
+def _checked(names: tuple[Any, ...], values: tuple[Any, ...]) -> LabelSet:
+    names = tuple(_name(name) for name in names)
+    descriptions = tuple(map(_descriptions, names, values))
+    _check_names(names)
+    return LabelSet(names, descriptions)
+
+
+# A classifier asks several times in a call, and of ten thousand labels each takes 10 ms.
+_kept = functools.lru_cache(maxsize=64)(_checked)
 
 
 def _is_collection(labels: Any) -> bool:

@@ -9,19 +9,25 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from merclip._optional import import_openvino
 from merclip._shown import shown
 from merclip.errors import InputError
 from merclip.labels import prompt_list
 from merclip.preprocess import FeatureCache
 
 CHOICES: dict[str, tuple[Any, ...]] = {
+    "predict_from": ("auto", "labels", "anchors", "both"),
     "tune": ("head", "full", "none"),
-    "dtype": ("float32", "bfloat16"),
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "train_dtype": ("float32", "bfloat16"),
+    "matmul": ("auto", "default", "onednn"),
+    "backend": ("torch", "openvino"),
     "face": ("auto", "always", "never"),
+    "frames": ("exact", "fast"),
     "on_error": ("raise", "skip", "nan"),
     "on_long_label": ("warn", "raise"),
 }
-SWITCHES = ("multi_label", "use_video_audio", "warm_start")
+SWITCHES = ("multi_label", "use_video_audio", "compile", "warm_start")
 COUNTS = ("epochs", "batch_size", "microbatch")
 
 
@@ -51,7 +57,11 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         _check_share("validation", validation)
     _check_random_state(parameters["random_state"])
     prompt_list(parameters["prompt"])
+    if parameters["multi_label"] and parameters["anchors"] is not None:
+        raise InputError("anchors are for one label of n; with multi_label=True give words alone.")
     FeatureCache.of(parameters["feature_cache"])
+    if parameters["backend"] == "openvino":
+        _check_exported(parameters["dtype"], parameters["compile"])
 
 
 def seed_of(random_state: Any) -> int:
@@ -77,6 +87,14 @@ def per_clip(values: Any, n_clips: int, name: str) -> np.ndarray[Any, Any] | Non
             f"{name} needs one entry for each of {n_clips} clips, got shape {array.shape}."
         )
     return array
+
+
+def _check_exported(dtype: str, compiled: bool) -> None:
+    if compiled:
+        raise InputError("compile=True is for backend='torch'; OpenVINO compiles by itself.")
+    if dtype == "float16":
+        raise InputError("backend='openvino' computes in float32 or bfloat16, not in float16.")
+    import_openvino()
 
 
 def _check_random_state(random_state: Any) -> None:

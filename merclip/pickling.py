@@ -56,6 +56,7 @@ def checkpoint_state(checkpoint: Checkpoint, access: HubAccess) -> dict[str, Any
         "backbone": checkpoint.backbone,
         "encoders_trained": checkpoint.encoders_trained,
         "lineage": checkpoint.lineage,
+        "anchors": {name: _as_array(rows) for name, rows in checkpoint.anchors.items()},
     }
 
 
@@ -93,6 +94,8 @@ def restored_checkpoint(state: Mapping[str, Any], access: HubAccess) -> Checkpoi
         state["backbone"],
         state["encoders_trained"],
         state["lineage"],
+        # A pickle of an earlier version has none.
+        {name: torch.from_numpy(np.array(a)) for name, a in state.get("anchors", {}).items()},
     )
 
 
@@ -107,17 +110,19 @@ def _origin(checkpoint: Checkpoint) -> Origin:
 
 def _base(config: NetworkConfig, origin: Origin, access: HubAccess) -> MERCLIP:
     """Return a network as it was before anything was trained; the rest of it is random."""
-    without_classes = config.with_classes(0)
+    plain = config.with_classes(0).with_anchor_branch(0)
     # A seed of its own each time: what chance made is then never taken for what is known.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.seed()
         if "model" in origin:
-            network = load_model(MINI, network=without_classes.to_dict()).network
+            network = load_model(MINI, network=plain.to_dict()).network
         else:
             weights = backbone_fetcher(access)(origin) if origin else None
-            network = MERCLIP(without_classes, build_towers(config.backbone, weights))
+            network = MERCLIP(plain, build_towers(config.backbone, weights))
         if config.n_classes:
             network.set_classes(config.n_classes)
+        if config.anchor_hidden:
+            network.set_anchor_branch(config.anchor_hidden)
     return network
 
 

@@ -100,8 +100,8 @@ def threshold_row(threshold: float | Mapping[Any, float] | None, classes: Array)
     InputError
         A threshold outside [0, 1], or for a label that does not exist.
     """
-    names = [str(name) for name in classes.tolist()]
     if isinstance(threshold, Mapping):
+        names = [str(name) for name in classes.tolist()]
         # JSON, in which a checkpoint keeps them, turns keys that are numbers into strings.
         given = {str(name): value for name, value in threshold.items()}
         unknown = sorted(set(given) - set(names))
@@ -109,13 +109,13 @@ def threshold_row(threshold: float | Mapping[Any, float] | None, classes: Array)
             raise InputError(f"threshold names labels that do not exist: {unknown}.")
         row = [given.get(name, DEFAULT_THRESHOLD) for name in names]
     else:
-        row = [DEFAULT_THRESHOLD if threshold is None else threshold] * len(names)
+        row = [DEFAULT_THRESHOLD if threshold is None else threshold]
     if not all(isinstance(value, numbers.Real) and 0 <= value <= 1 for value in row):
         raise InputError(
             "threshold is a probability in [0, 1], or a mapping from label to one, "
             f"got {shown(threshold)}."
         )
-    return np.array(row, dtype=np.float64)
+    return np.broadcast_to(np.array(row, dtype=np.float64), (len(classes),)).copy()
 
 
 def best_threshold(probability: Array, truth: Array) -> float:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from merclip._warn import warn
-from merclip.engine import Engine, choose_device, label_tokens
+from merclip.anchors import BY_LABELS, Answers
+from merclip.engine import Engine, Reading, choose_device, label_tokens
 from merclip.errors import DeviceError, LabelError, MerclipError, MerclipWarning
 from merclip.hub import HubAccess
 from merclip.hub.layouts import ClipWeights
@@ -22,9 +24,11 @@ from merclip.labels import LabelSet
 from merclip.network import Checkpoint
 from merclip.network.checkpoint import CONFIG_FILE
 from merclip.pickling import checkpoint_state, restored_checkpoint
-from merclip.preprocess import ClipFeatures, Features
+from merclip.precision import PrecisionCheck, Running, example_samples, least_cosine
+from merclip.preprocess import MODALITIES, ClipFeatures, Features
 from merclip.scoring import fit_temperature
 from merclip.training.fit import FitOutcome, FitSettings, fit_network
+from merclip.training.stream import Stream
 from merclip.types import Clips
 
 Array = np.ndarray[Any, Any]
@@ -39,8 +43,8 @@ class Session:
     Parameters
     ----------
     checkpoint : Checkpoint
-    dtype : torch.dtype
-        Precision of the towers in prediction.
+    running : Running
+        How the encoders are run in prediction.
     device : str, torch.device or None
         As the classifier's parameter.
     access : HubAccess, optional
@@ -53,36 +57,38 @@ class Session:
         Labels of the last fit; None before one.
     fitted_threshold : float or None
         Multi-label: the threshold that the last fit tuned.
+    stream : Stream
+        What calls of `partial_fit` share. A pickle does not hold it.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        dtype: torch.dtype,
+        running: Running,
         device: str | torch.device | None = None,
         access: HubAccess | None = None,
     ) -> None:
         self.checkpoint = checkpoint
-        self.engine = Engine(checkpoint)
-        self.dtype = dtype
+        self.engine = Engine(checkpoint, running)
+        self.running = running
         self.access = replace(access or HubAccess(), token=None, force_download=False)
         self.fitted_labels: LabelSet | None = None
         self.fitted_threshold: float | None = None
         # As after a fit: torch computes a little differently where gradients may be asked for.
         self.engine.network.requires_grad_(False)
-        self.engine.network.set_tower_dtype(dtype)
         self.to(device)
 
     def to(self, device: str | torch.device | None) -> None:
         """Move to a device; None is the best there is."""
         self.engine.network.to(choose_device(device))
         self.engine.forget_labels()
+        self.stream = Stream()
         self.device = device
 
     def __reduce__(self) -> tuple[Callable[..., Session], tuple[dict[str, Any]]]:
         state = {
             "checkpoint": checkpoint_state(self.checkpoint, self.access),
-            "dtype": str(self.dtype).removeprefix("torch."),
+            "running": asdict(self.running),
             "device": None if self.device is None else str(self.device),
             "access": self.access,
             "fitted_labels": self.fitted_labels,
@@ -93,7 +99,7 @@ class Session:
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         # Not by way of a pickle: all weights are here.
         checkpoint = copy.deepcopy(self.checkpoint, memo)
-        other = Session(checkpoint, self.dtype, self.device, self.access)
+        other = Session(checkpoint, self.running, self.device, self.access)
         other.fitted_labels = self.fitted_labels
         other.fitted_threshold = self.fitted_threshold
         return other
@@ -109,6 +115,12 @@ class Session:
         stored = self.checkpoint.classifier.get("calibration")
         return dict(stored or {"temperature": 1.0, "labels": None})
 
+    def calibrated_for(self, source: str) -> list[Any] | None:
+        """Return the labels whose answers from a source the temperature was fitted for."""
+        calibration = self.calibration()
+        fitted: list[Any] | None = calibration["labels"]
+        return fitted if calibration.get("predict_from", "labels") == source else None
+
     def logits(
         self,
         features: Sequence[ClipFeatures],
@@ -117,6 +129,7 @@ class Session:
         *,
         multi_label: bool,
         on_long_label: str,
+        answers: Answers = BY_LABELS,
     ) -> Array:
         """Return calibrated logits of shape (n, k), columns in class order.
 
@@ -125,13 +138,28 @@ class Session:
         LabelError
             Other labels than those of the fit, without a label encoder.
         """
-        embedded = None
+        network, embedded = self.engine.network, None
+        if answers.source != "anchors":
+            embedded = self._embedded_labels(labels, prompts, on_long_label)
+
+        def compare(fused: Tensor) -> Tensor:
+            return answers.logits(network, fused, embedded, multi_label)
+
+        logits = self.engine.logits(features, compare)
+        return logits if multi_label else logits / self._temperature(answers.source)
+
+    def _embedded_labels(
+        self, labels: LabelSet, prompts: list[str], on_long_label: str
+    ) -> Tensor | None:
         if self.engine.network.config.use_label_encoder:
-            embedded = self.engine.label_embeddings(labels, prompts, on_long_label)
-        else:
-            self._check_fixed(labels)
-        logits = self.engine.logits(features, embedded, multi_label)
-        return logits if multi_label else logits / self.calibration()["temperature"]
+            return self.engine.label_embeddings(labels, prompts, on_long_label)
+        self._check_fixed(labels)
+        return None
+
+    def _temperature(self, source: str) -> float:
+        calibration = self.calibration()
+        fitted = calibration.get("predict_from", "labels") == source
+        return float(calibration["temperature"]) if fitted else 1.0
 
     def train(
         self,
@@ -144,11 +172,18 @@ class Session:
         on_long_label: str,
         sample_weight: Any = None,
         groups: Any = None,
+        going_on: bool = False,
     ) -> FitOutcome:
-        """Train the network in place, and forget what was known of the old one."""
+        """Train the network in place, and forget what was known of the old one.
+
+        With `going_on` it is one more call of a stream: the optimiser is that of the last.
+        """
         network = self.engine.network
+        # Labels without contexts are those of CLIP, whatever the fusion learns.
+        same_labels = network.fusion_trained and not len(network.label_prompt)
+        if not going_on:
+            self.stream = Stream()
         tokens = label_tokens(labels, prompts, network.max_label_tokens, on_long_label)
-        network.set_tower_dtype(torch.float32)
         outcome = fit_network(
             self.engine,
             clips,
@@ -158,9 +193,10 @@ class Session:
             settings,
             sample_weight=sample_weight,
             groups=groups,
+            stream=self.stream if going_on else None,
         )
-        network.set_tower_dtype(self.dtype)
-        self.engine.forget_labels()
+        if not same_labels:
+            self.engine.forget_labels()
         self.checkpoint.encoders_trained |= settings.tune == "full"
         self.checkpoint.classifier["calibration"] = None
         self.fitted_labels = labels
@@ -182,13 +218,67 @@ class Session:
         read = [i for i, clip in enumerate(features) if clip.error is None]
         logits = self.logits([features[i] for i in read], multi_label=False, **scoring)
         self.fitted_labels = scoring["labels"]
+        source = scoring.get("answers", BY_LABELS).source
         self.checkpoint.classifier["calibration"] = {
             "temperature": fit_temperature(logits, targets[read]),
             "labels": scoring["labels"].classes.tolist(),
+            **({} if source == "labels" else {"predict_from": source}),
         }
 
+    def check_precision(
+        self, clips: Clips | None, reading: Reading, probabilities: Callable[..., Array]
+    ) -> PrecisionCheck:
+        """Compare what the encoders give as they run with what they give in float32.
+
+        Parameters
+        ----------
+        clips : Clips or None
+            None stands for texts, pictures and sounds that need no file.
+        reading : Reading
+        probabilities : callable
+            From features to an array of shape (n, k).
+        """
+        engines = self.engine, Engine(self.checkpoint, Running("float32", "default"))
+        if clips is None:
+            samples = example_samples(self.engine.network)
+            encoded = [engine.encode_samples(samples) for engine in engines]
+        else:
+            encoded = [list(engine.encode(clips, reading)) for engine in engines]
+        encoded = [[clip for clip in found if clip.error is None] for found in encoded]
+        fused = [engine.fused(found) for engine, found in zip(engines, encoded, strict=True)]
+        cosines = [
+            least_cosine(two.sequences[letter], one.sequences[letter])
+            for one, two in zip(*encoded, strict=True)
+            for letter in one.sequences
+        ]
+        fast, exact = (probabilities(found) for found in encoded)
+        return PrecisionCheck(
+            dtypes=self.dtypes(),
+            matmul=self.engine.runner.matmul,
+            cosine=min(cosines + [least_cosine(*fused)]),
+            same_labels=int((fast.argmax(1) == exact.argmax(1)).sum()),
+            n_clips=len(fast),
+            largest_difference=float(np.abs(fast - exact).max(initial=0)),
+            backends=self.backends(),
+        )
+
+    def dtypes(self) -> dict[str, str]:
+        """Return the precision in which each modality's encoder runs."""
+        found = self.engine.runner.dtypes()
+        return {MODALITIES[one]: str(found[one]).removeprefix("torch.") for one in found}
+
+    def backends(self) -> dict[str, str]:
+        """Return what runs each modality's encoder: "torch" or "openvino"."""
+        found = self.engine.runner.backends()
+        return {MODALITIES[one]: found[one] for one in found}
+
     def describe(
-        self, labels: LabelSet | None, prompts: list[str], multi_label: bool, threshold: Any
+        self,
+        labels: LabelSet | None,
+        prompts: list[str],
+        multi_label: bool,
+        threshold: Any,
+        source: str = "labels",
     ) -> None:
         """Note in the checkpoint how the classifier that is saved was used."""
         if isinstance(threshold, Mapping):  # JSON would turn integer names into strings
@@ -201,6 +291,7 @@ class Session:
             "multi_label": multi_label,
             "threshold": threshold,
             "calibration": self.calibration(),
+            **({} if source == "labels" else {"predict_from": source}),
         }
 
     def _check_fixed(self, labels: LabelSet) -> None:
@@ -239,8 +330,8 @@ def _labels_of(described: Mapping[str, Any]) -> LabelSet | None:
 def _restored(state: dict[str, Any]) -> Session:
     """Return the session of which a pickle was made, on the device or else on the CPU."""
     checkpoint = restored_checkpoint(state["checkpoint"], state["access"])
-    dtype, device = getattr(torch, state["dtype"]), state["device"]
-    session = Session(checkpoint, dtype, "cpu", state["access"])
+    running, device = Running(**state["running"]), state["device"]
+    session = Session(checkpoint, running, "cpu", state["access"])
     session.fitted_labels = state["fitted_labels"]
     session.fitted_threshold = state["fitted_threshold"]
     try:

@@ -386,7 +386,7 @@ def test_predicting_without_labels(tiny: Callable[..., EmotionClassifier]) -> No
     ("name", "value", "message"),
     [
         ("tune", "all", r"\['head', 'full', 'none'\], got 'all'"),
-        ("dtype", "float16", r"\['float32', 'bfloat16'\]"),
+        ("dtype", "float64", r"\['auto', 'float32', 'bfloat16', 'float16'\]"),
         ("on_error", "ignore", r"\['raise', 'skip', 'nan'\]"),
         ("on_error", None, r"\['raise', 'skip', 'nan'\]"),
         ("on_long_label", "cut", r"\['warn', 'raise'\]"),

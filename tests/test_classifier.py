@@ -51,7 +51,7 @@ def test_a_bad_parameter_is_refused_at_first_use_not_in_the_constructor(tiny):
         "tune": "some",
         "epochs": 0,
         "batch_size": 2.5,
-        "dtype": "float16",
+        "dtype": "float64",
         "on_error": "ignore",
         "abstain": 2,
         "validation": 1.0,

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import warnings
+from collections import defaultdict, deque
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,27 @@ def test_the_cascade_finds_the_drawn_face_at_any_place(drawn):
         assert found == 12
         assert all(abs(box.x - left - 180) < 40 and abs(box.y - top - 190) < 50 for box in boxes)
         assert all(180 < box.size < 330 for box in boxes)
+
+
+def test_cascades_outlive_threads_and_are_lent_to_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(faces, "_spare", defaultdict(deque))
+    lent: list[int] = []
+    name = "haarcascade_frontalface_alt2.xml"
+
+    def borrow() -> None:
+        with faces._cascade(name) as cascade:
+            lent.append(id(cascade))
+
+    for _ in range(3):
+        thread = threading.Thread(target=borrow)
+        thread.start()
+        thread.join()
+    assert len(set(lent)) == 1
+    with faces._cascade(name) as one, faces._cascade(name) as other:
+        assert one is not other and not faces._spare[name]
+    with pytest.raises(ValueError, match="stop"), faces._cascade(name):
+        raise ValueError("stop")
+    assert len(faces._spare[name]) == 2
 
 
 def test_threads_find_what_one_finds(drawn):

@@ -123,7 +123,7 @@ def test_everything_that_changes_features_is_in_the_key(cached, reads, tmp_path)
     changes = [{}, {"text": "so bad"}, {"text": None}, {"start": 0.2}, {"end": 0.5}]
     changes += [{"region": (0, 0, 0.5, 1)}, {"audio": str(path)}, {"video": None}]
     clips = [Clip(**{**base, **change}) for change in changes]
-    ways = [{}, {"use_video_audio": False}, {"face": "always"}, {"dtype": "bfloat16"}]
+    ways = [{}, {"use_video_audio": False}, {"face": "always"}, {"dtype": "float16"}]
     for params in ways:
         cached(**params).predict(clips)
     assert len(reads) == len(ways) * len(clips)

@@ -26,6 +26,7 @@ from merclip.errors import (
 from merclip.media import (
     Media,
     _frames,
+    _sound,
     choose_blocks,
     read_audio_array,
     read_media,
@@ -565,6 +566,106 @@ class TestRefusals:
     def test_impossible_numbers(self, clip, how):
         with pytest.raises(InputError):
             read_media(clip, **how)
+
+
+FAR = {"sound_block": 0.5, "max_sound_blocks": 4}
+
+
+class TestFarBlocks:
+    """Sound of which a few blocks are used is not decoded in between."""
+
+    @pytest.fixture
+    def read_in_blocks(self, monkeypatch):
+        found = []
+        original = _sound._read_far_blocks
+
+        def spy(*arguments: Any) -> Any:
+            found.append(original(*arguments))
+            return found[-1]
+
+        monkeypatch.setattr(_sound, "_read_far_blocks", spy)
+        return found
+
+    @staticmethod
+    def sweep(rate: int, seconds: float = 24.0) -> np.ndarray:
+        time = np.arange(round(rate * seconds)) / rate
+        return (0.4 * np.sin(2 * np.pi * (200 + 20 * time) * time)[None]).astype(np.float32)
+
+    @pytest.mark.parametrize(
+        ("codec", "suffix", "rate", "tolerance"),
+        [
+            ("pcm_s16le", "wav", 44100, 1e-6),
+            ("pcm_s16le", "wav", 16000, 0),
+            ("flac", "flac", 44100, 1e-6),
+            ("aac", "m4a", 44100, 1e-3),
+            ("aac", "aac", 44100, 1e-3),
+            ("libmp3lame", "mp3", 44100, 1e-4),
+            ("libopus", "ogg", 48000, 1e-3),
+        ],
+    )
+    @pytest.mark.parametrize("span", [{}, {"start": 3.21, "end": 22.5}])
+    def test_samples_are_those_of_the_whole(
+        self, tmp_path, monkeypatch, read_in_blocks, codec, suffix, rate, tolerance, span
+    ):
+        formats = {"m4a": "mp4", "aac": "adts"}
+        path = tmp_path / f"a.{suffix}"
+        mf.write_sound(path, codec, format=formats.get(suffix), samples=self.sweep(rate), rate=rate)
+        quick = sound_only(path, **FAR, **span)
+        assert read_in_blocks[0] is not None
+        monkeypatch.setattr(_sound, "_are_far_apart", lambda *_: False)
+        whole = sound_only(path, **FAR, **span)
+        assert quick.duration == whole.duration and not quick.warnings
+        np.testing.assert_allclose(quick.sound, whole.sound, rtol=0, atol=tolerance)
+        assert len(quick.sound) == 4 * 8000
+
+    @pytest.mark.parametrize("suffix", ["mkv", "ts"])
+    def test_rounded_times_are_not_relied_upon(self, tmp_path, read_in_blocks, suffix):
+        path = mf.write_sound(tmp_path / f"a.{suffix}", "aac", samples=self.sweep(44100))
+        assert len(sound_only(path, **FAR).sound) == 32000
+        assert all(found is None for found in read_in_blocks)
+
+    def test_a_gap_or_a_lie_about_places_is_read_on(self, tmp_path, monkeypatch, read_in_blocks):
+        path = mf.write_sound(tmp_path / "a.wav", samples=self.sweep(16000), rate=16000)
+        expected = sound_only(path, **FAR).sound
+        original = _sound._is_gapless
+
+        def misled(track: Any) -> bool:
+            track.places = [place + 1 for place in track.places]
+            return original(track)
+
+        monkeypatch.setattr(_sound, "_is_gapless", misled)
+        np.testing.assert_array_equal(sound_only(path, **FAR).sound, expected)
+        assert read_in_blocks[0] is not None and read_in_blocks[1] is None
+
+
+class TestFastFrames:
+    def test_key_frames_stand_for_frames_near_them(self, tmp_path):
+        path = mf.write_video(tmp_path / "a.mp4", n=250, gop=5, b_frames=2)
+        exact, fast = frames_only(path, n_frames=6), frames_only(path, n_frames=6, fast=True)
+        with av.open(path) as container:
+            keys = {
+                round(float(p.pts * p.time_base), 3) for p in container.demux() if p.is_keyframe
+            }
+        assert {round(time, 3) for time in fast.frame_times} <= keys
+        assert np.abs(fast.frame_times - exact.frame_times).max() <= 0.1
+        assert not np.array_equal(fast.frame_times, exact.frame_times)
+        shown = [mf.index_of(frame) for frame in fast.frames]
+        assert shown == [round(time * 25) for time in fast.frame_times]
+
+    @pytest.mark.parametrize("how", [{"n": 100, "gop": 250}, {"n": 100, "gop": 20}, {"n": 8}])
+    def test_few_key_frames_are_no_reason(self, tmp_path, how):
+        path = mf.write_video(tmp_path / "a.mp4", **how)
+        fast = frames_only(path, fast=True)
+        np.testing.assert_array_equal(fast.frames, frames_only(path).frames)
+
+    def test_a_key_frame_too_far_is_not_taken(self):
+        span = _frames._Span(0.0, 60.0, 3, fast=True)
+        times = np.arange(60) / 1.0
+        found = span.nearby(np.array([10, 30, 50]), np.array([0, 10, 29, 31, 51]), times)
+        assert found.tolist() == [10, 30, 50]
+        times = np.arange(60) / 4.0
+        found = span.nearby(np.array([10, 30, 50]), np.array([0, 10, 29, 31, 50]), times)
+        assert found.tolist() == [10, 29, 50]
 
 
 class TestDamage:

@@ -13,19 +13,22 @@ import merclip
 
 PACKAGE = Path(merclip.__file__).parent
 ROOMS = [
-    {"errors", "types", "_version", "_optional", "_shown", "_warn", "_progress"},
+    {"errors", "types", "_version", "_optional", "_shown", "_warn", "_progress", "_ahead"},
     {"media"},
     {"inputs"},
     {"preprocess"},
     {"network"},
-    {"labels", "scoring"},
+    {"labels", "scoring", "dialogues"},
     {"typing"},
     {"results"},
+    {"exported"},
+    {"precision"},
     {"engine", "parameters", "rows"},
+    {"anchors"},
     {"training", "evaluation", "hub"},
     {"pickling"},
     {"session"},
-    {"classifier"},
+    {"classifier", "conversation"},
     {"datasets", "plots", "cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

@@ -91,7 +91,7 @@ def minimise(parameters: list[Tensor], loss) -> None:
 def save(network: MERCLIP, out: Path) -> None:
     """Write the checkpoint in fp16 and check that it loads to the same logits."""
     classifier = {
-        "labels": {name: [name] for name in DEFAULT_LABELS},
+        "labels": [[name, [name]] for name in DEFAULT_LABELS],
         "prompt": ["{}"],
         "multi_label": False,
         "threshold": None,

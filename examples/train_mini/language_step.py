@@ -1,13 +1,16 @@
 """The language encoder, on emotional text; it starts from the label encoder.
 
-Its targets are partly the data sets' labels, partly what a larger tutor says.
+Its targets are partly the data sets' labels, partly what a larger tutor says; half of the
+texts of the two large tasks are variants that only the tutor has judged.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ from data import Labelled, goemotions, goemotions_fine, meld, split_validation
 from label_texts import LabelBank, embed
 from settings import CLASSES, EKMAN, NETWORK, SEED
 from spaces import label_encoder
-from text_step import encode_by_length
+from text_step import encode_by_length, last_by_length
 from tools import (
     Progress,
     WeightAverage,
@@ -33,13 +36,17 @@ from merclip.network.encoders import TextEncoder
 from merclip.network.model import language_tower
 from merclip.preprocess.text import tokenize
 
-N_STEPS = 1600
+N_STEPS = 2800
 COUNTS = (100, 32, 48, 16)
 """Texts of each task in a batch."""
 RATE, TABLE_FACTOR = 6e-4, 5.0
 """The change of the token table learns faster: each token is seen in few steps."""
 NEAR_LABELS, NEAR_TEXTS = 0.2, 48
 """Weight of the penalty for leaving the label encoder's space, and texts it is taken from."""
+MORE_SHARE = 0.5
+"""Share of the texts of a task that are variants, where it has some."""
+HINT = 1.0
+"""Weight of foretelling the tutor's embeddings."""
 HARD_SHARE = 0.4
 """Share of the data sets' labels in the targets; the rest is what the tutor says."""
 BALANCE = 0.75
@@ -48,6 +55,22 @@ DROPPED_WORDS = 0.1
 LABEL_SMOOTHING = 0.02
 VALIDATION_SHARE = 0.05
 SPOKEN = Path(__file__).parent / "spoken_texts.json"
+
+
+class Judged(NamedTuple):
+    """Texts, the tutor's probabilities of a task's labels, and its embeddings."""
+
+    texts: list[str]
+    said: Tensor
+    embeddings: Tensor
+
+
+class Drawn(NamedTuple):
+    """Some texts, the probabilities of their labels, and the tutor's embeddings."""
+
+    texts: list[str]
+    targets: Tensor
+    embeddings: Tensor
 
 
 @dataclass
@@ -60,6 +83,8 @@ class Task:
     weight: float = 1.0
     shares: np.ndarray = field(init=False)
     targets: Tensor = field(init=False)
+    embeddings: Tensor | None = None
+    more: Judged | None = None
 
     def __post_init__(self) -> None:
         self.shares = root_balanced(self.numbers, BALANCE)
@@ -67,13 +92,44 @@ class Task:
         self.targets = functional.one_hot(numbers, len(self.names)).float()
 
     def draw(self, count: int, random: np.random.Generator) -> tuple[list[str], Tensor]:
-        """Return some texts, and the probabilities of their labels."""
+        """Return some labelled texts, and the probabilities of their labels."""
         chosen = random.choice(len(self.texts), count, p=self.shares)
         return [self.texts[i] for i in chosen], self.targets[chosen]
 
-    def soften(self, said: Tensor) -> None:
-        """Take in what the tutor says of each text."""
-        self.targets = HARD_SHARE * self.targets + (1 - HARD_SHARE) * said.float()
+    def draw_judged(self, count: int, random: np.random.Generator) -> Drawn:
+        """Return some texts that the tutor has judged, labelled or not."""
+        n_more = 0 if self.more is None else round(count * MORE_SHARE)
+        chosen = random.choice(len(self.texts), count - n_more, p=self.shares)
+        texts = [drop_words(self.texts[i], random) for i in chosen]
+        targets, embeddings = [self.targets[chosen]], [self.embeddings[chosen]]
+        if self.more is not None:
+            chosen = random.integers(0, len(self.more.texts), n_more)
+            texts += [self.more.texts[i] for i in chosen]
+            targets.append(self.more.said[chosen].float())
+            embeddings.append(self.more.embeddings[chosen])
+        return Drawn(texts, torch.cat(targets), torch.cat(embeddings).float())
+
+    def learn_from(self, own: Judged, more: Judged | None) -> None:
+        """Take in what the tutor says of each text, and of more texts."""
+        self.targets = HARD_SHARE * self.targets + (1 - HARD_SHARE) * own.said.float()
+        self.embeddings, self.more = own.embeddings, more
+
+
+class WithStates(nn.Module):
+    """An encoder whose vectors are followed by the states that they are projected from."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        encoder.tower.ln_final.register_forward_hook(self._keep)
+
+    def forward(self, tokens: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return vectors and states side by side, and the number of tokens."""
+        vectors, lengths = self.encoder(tokens)
+        return torch.cat([vectors, self._states], dim=-1), lengths
+
+    def _keep(self, module: nn.Module, given: tuple, states: Tensor) -> None:
+        self._states = states
 
 
 def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
@@ -83,8 +139,9 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
     bank = LabelBank(frozen, SEED)
     training, validation = labelled_texts(data)
     work = tasks(data, training, set(validation.samples))
-    for task, said in zip(work, torch.load(run_folder / "tutor.pt"), strict=True):
-        task.soften(said)
+    judged = torch.load(run_folder / "tutor.pt", weights_only=False)
+    for task, own, more in zip_longest(work, judged["tasks"], judged["more"]):
+        task.learn_from(own, more)
     encoder = language_encoder(frozen)
     average = train(encoder, frozen, work, bank)
     report(average, validation, bank)
@@ -136,34 +193,41 @@ def train(
     """Train on cosines to label embeddings; return the average of the weights."""
     random = np.random.default_rng(SEED)
     encoder.log_scale = nn.Parameter(torch.tensor(3.0))
-    optimizer = adamw([encoder], RATE, 0.02, {encoder.tower.token_embedding: TABLE_FACTOR})
+    mean = work[0].embeddings.float().mean(0)
+    width = encoder.tower.ln_final.normalized_shape[0]
+    foretell = nn.Linear(width, len(mean))
+    factors = {encoder.tower.token_embedding: TABLE_FACTOR}
+    optimizer = adamw([encoder, foretell], RATE, 0.02, factors)
     average = WeightAverage(encoder, 0.995)
+    both = WithStates(encoder)
     progress = Progress("language", N_STEPS, every=60.0)
     for step in range(N_STEPS):
         set_rate(optimizer, RATE, step, N_STEPS)
-        drawn = [task.draw(count, random) for task, count in zip(work, COUNTS, strict=True)]
-        texts = [drop_words(text, random) for texts, _ in drawn for text in texts]
-        tokens = [tokenize(text).ids for text in texts]
-        found = encode_by_length(encoder, tokens)
+        drawn = [task.draw_judged(count, random) for task, count in zip(work, COUNTS, strict=True)]
+        tokens = [tokenize(text).ids for part in drawn for text in part.texts]
+        vectors, states = last_by_length(both, tokens).tensor_split([-width], dim=-1)
+        found = functional.normalize(vectors, dim=-1)
         losses = task_losses(found, drawn, work, bank, encoder.log_scale.clamp(max=4.0).exp())
         near = leaving(found, tokens, frozen, random)
-        take_step(optimizer, sum(losses) + NEAR_LABELS * near)
+        wanted = torch.cat([part.embeddings for part in drawn]) - mean
+        missed = 1 - functional.cosine_similarity(foretell(states), wanted).mean()
+        take_step(optimizer, sum(losses) + NEAR_LABELS * near + HINT * missed)
         average.update(encoder)
-        progress(step + 1, loss=losses[0].item(), near=near.item())
+        progress(step + 1, loss=losses[0].item(), near=near.item(), missed=missed.item())
     return average.module
 
 
 def task_losses(
-    found: Tensor, drawn: list, work: list[Task], bank: LabelBank, scale: Tensor
+    found: Tensor, drawn: list[Drawn], work: list[Task], bank: LabelBank, scale: Tensor
 ) -> list[Tensor]:
     """Return each task's cross-entropy against random wordings of its labels."""
     parts = found.split(list(COUNTS))
     return [
         task.weight
         * functional.cross_entropy(
-            scale * part @ bank.draw(task.names).T, targets, label_smoothing=LABEL_SMOOTHING
+            scale * part @ bank.draw(task.names).T, said.targets, label_smoothing=LABEL_SMOOTHING
         )
-        for task, part, (_, targets) in zip(work, parts, drawn, strict=True)
+        for task, part, said in zip(work, parts, drawn, strict=True)
     ]
 
 

@@ -238,6 +238,11 @@ def train(
 
 def encode_by_length(encoder: TextEncoder, tokens: list[Tensor], chunk: int = 40) -> Tensor:
     """Return embeddings of norm 1; texts of like length share a pass, which saves padding."""
+    return functional.normalize(last_by_length(encoder, tokens, chunk), dim=-1)
+
+
+def last_by_length(encoder: nn.Module, tokens: list[Tensor], chunk: int = 40) -> Tensor:
+    """Return what an encoder makes of each text's end token."""
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     found = []
     for start in range(0, len(order), chunk):
@@ -247,7 +252,7 @@ def encode_by_length(encoder: TextEncoder, tokens: list[Tensor], chunk: int = 40
         found.append(last_positions(*states).float())
     place = torch.empty(len(order), dtype=torch.long)
     place[torch.tensor(order)] = torch.arange(len(order))
-    return functional.normalize(torch.cat(found)[place], dim=-1)
+    return torch.cat(found)[place]
 
 
 def draw_batch(

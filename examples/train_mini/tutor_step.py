@@ -2,7 +2,8 @@
 
 It is larger than what the package ships. The language encoder learns from what
 it says of the training texts: how much of each emotion is in them, where the
-data sets name one, often by the judgement of few people.
+data sets name one, often by the judgement of few people; and of texts that nobody
+labelled. It also learns to foretell the tutor's own embeddings.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from language_step import Task, labelled_texts, tasks
+from language_step import Judged, Task, labelled_texts, tasks
+from more_texts import more_texts
 from settings import CLASSES, EKMAN, SEED
 from tools import Progress, seed_everything, set_rate
 from torch import Tensor, nn
@@ -62,14 +64,21 @@ class Tutor(nn.Module):
     @torch.no_grad()
     def answers(self, task: int, texts: list[str]) -> Tensor:
         """Return probabilities of a task's labels: shape (n, n_labels)."""
-        return self.heads[task](self.embed(texts, at_once=128)).softmax(1)
+        return self.heads[task](self.embed(texts, at_once=64)).softmax(1)
+
+    @torch.no_grad()
+    def judge(self, task: int, texts: list[str]) -> Judged:
+        """Return what it says and makes of texts."""
+        found = self.embed(texts, at_once=64)
+        return Judged(texts, self.heads[task](found).softmax(1).half(), found.half())
 
 
-def run(data: Path, run_folder: Path) -> list[Tensor]:
-    """Return, for each task, the tutor's probabilities of the labels of its texts."""
+def run(data: Path, run_folder: Path) -> dict[str, list[Judged]]:
+    """Return what the tutor says of each task's texts, and of more comments and utterances."""
     seed_everything(SEED + 3)
     training, validation = labelled_texts(data)
-    work = tasks(data, training, set(validation.samples))
+    kept_back = set(validation.samples)
+    work = tasks(data, training, kept_back)
     tutor = Tutor(work)
     train(tutor, work)
     numbers = np.array([CLASSES.index(name) for name in EKMAN])
@@ -78,7 +87,12 @@ def run(data: Path, run_folder: Path) -> list[Tensor]:
         guesses = numbers[tutor.answers(task, part.samples).argmax(1).numpy()]
         accuracy, balanced = recalls(guesses, part.classes)
         print(f"[tutor] {group}: {accuracy:.3f}, balanced {balanced:.3f}", flush=True)
-    return [tutor.answers(number, task.texts).half() for number, task in enumerate(work)]
+    taken = set().union(*(task.texts for task in work))
+    more = more_texts(data, run_folder, work[1].texts, taken, kept_back)
+    return {
+        "tasks": [tutor.judge(number, task.texts) for number, task in enumerate(work)],
+        "more": [tutor.judge(number, texts) for number, texts in enumerate(more)],
+    }
 
 
 def train(tutor: Tutor, work: list[Task]) -> None:

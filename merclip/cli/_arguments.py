@@ -81,6 +81,17 @@ def add_model_arguments(
     )
     group.add_argument("--revision", metavar="REV", help="branch, tag or commit on the Hub")
     group.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps; by default the best")
+    group.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="numbers in which the encoders compute; default auto: float32, or fewer bits "
+        "for large models where the processor is faster with them",
+    )
+    group.add_argument(
+        "--backend",
+        choices=("torch", "openvino"),
+        help="what runs image towers; default torch, openvino needs merclip[openvino]",
+    )
     if encodes:
         group.add_argument(
             "--feature-cache",
@@ -91,7 +102,7 @@ def add_model_arguments(
 
 def model_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return those parameters of the classifier that were given."""
-    return given(arguments, "pretrained", "revision", "device", "feature_cache")
+    return given(arguments, "pretrained", "revision", "device", "dtype", "backend", "feature_cache")
 
 
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -141,7 +152,7 @@ def add_reading_arguments(group: argparse._ActionsContainer) -> None:
 
 
 def add_view_arguments(group: argparse._ActionsContainer) -> None:
-    """Add --no-video-audio and --face."""
+    """Add --no-video-audio, --face and --frames."""
     group.add_argument(
         "--no-video-audio", action="store_true", help="leave out the sound that a video brings"
     )
@@ -149,6 +160,11 @@ def add_view_arguments(group: argparse._ActionsContainer) -> None:
         "--face",
         choices=("auto", "always", "never"),
         help="crop frames to the speaker's face; default auto: if the model was trained on faces",
+    )
+    group.add_argument(
+        "--frames",
+        choices=("exact", "fast"),
+        help="fast: a key frame may stand for a frame that is near; for long videos",
     )
 
 
@@ -186,7 +202,7 @@ def read_labels(arguments: argparse.Namespace) -> Any:
     if arguments.labels_file is not None:
         labels = _labels_in(Path(arguments.labels_file))
     if labels is not None:
-        from merclip.labels import LabelSet
+        from merclip import LabelSet
 
         LabelSet.of(labels)
     return labels

@@ -59,9 +59,13 @@ def run_of(classifier: EmotionClassifier) -> str:
         "threshold": classifier.threshold_.tolist() if classifier.multi_label else None,
         "calibration": classifier.calibration_,
         "face": classifier.face,
+        "frames": classifier.frames,
         "use_video_audio": classifier.use_video_audio,
         "network": classifier.network_.config.to_dict(),
     }
+    if classifier.anchors_:
+        settings["predict_from"] = classifier.predict_from
+        settings["anchors"] = {name: rows.tolist() for name, rows in classifier.anchors_.items()}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=repr).encode())
     for name, tensor in classifier.network_.state_dict().items():
         flat = tensor.detach().flatten()

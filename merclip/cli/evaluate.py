@@ -286,7 +286,7 @@ def _labels_of(loaded: Loaded, arguments: argparse.Namespace) -> list[str]:
 def _report(
     arguments: argparse.Namespace, loaded: Loaded, train: Loaded | None, labels: Any
 ) -> Report:
-    from merclip.classifier import EmotionClassifier
+    from merclip import EmotionClassifier
     from merclip.errors import MerclipError
 
     several = any(isinstance(names, tuple) for names in loaded.data.y)
@@ -297,7 +297,7 @@ def _report(
         on_error="raise" if arguments.on_error == "raise" else "nan",
         verbose=int(on_terminal()),
         **model_parameters(arguments),
-        **given(arguments, "prompt", "batch_size", "face", "tune", "epochs", "lr"),
+        **given(arguments, "prompt", "batch_size", "face", "frames", "tune", "epochs", "lr"),
     )
     rows = [*loaded.rows, *(() if train is None else train.rows)]
     try:

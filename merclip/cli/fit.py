@@ -187,7 +187,7 @@ def _is_checkpoint(directory: Path) -> bool:
 def _fit(
     arguments: argparse.Namespace, clips: Sequence[LabelledClip], labels: Any
 ) -> EmotionClassifier:
-    from merclip.classifier import EmotionClassifier
+    from merclip import EmotionClassifier
     from merclip.cli._progress import EpochLines
     from merclip.errors import MerclipError
 
@@ -203,7 +203,7 @@ def _fit(
         verbose=int(bar),
         callbacks=None if bar else [EpochLines()],
         **model_parameters(arguments),
-        **given(arguments, *names, "face"),
+        **given(arguments, *names, "face", "frames"),
     )
     groups = None if arguments.group_column is None else [clip.group for clip in clips]
     try:

@@ -19,7 +19,7 @@ from merclip.cli._arguments import (
     examples,
     model_parameters,
 )
-from merclip.cli._console import DONE, WRONG_USE, debugging, one_line, say, short_messages
+from merclip.cli._console import DONE, FAILED, WRONG_USE, debugging, one_line, say, short_messages
 
 PACKAGES = {
     "torch": "torch",
@@ -35,24 +35,32 @@ def run(argv: Sequence[str]) -> int:
     with short_messages(debugging(argv)):
         model, error = _model_or_error(arguments)
         found = {"versions": _versions(), "devices": _devices(), "model": model}
+        failed = arguments.check and error is None and not model["check"]["passed"]
     if arguments.format == "json":
         print(json.dumps(found, indent=2))
     else:
         _print_table(found)
     if error is not None:
         say("error", error)
-    return DONE if error is None else WRONG_USE
+    if error is not None:
+        return WRONG_USE
+    return FAILED if failed else DONE
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="merclip info",
-        usage="merclip info [--model NAME] [--format table|json]",
-        description="Show versions, devices, and what a model is: its labels, modalities, size, "
-        "place and licence.",
+        usage="merclip info [--model NAME] [--check] [--format table|json]",
+        description="Show versions, devices, what a model is (its labels, modalities, size, "
+        "place and licence), and how it runs here.",
         epilog=examples("merclip info", "merclip info --model my_model --format json"),
     )
     add_model_arguments(parser, encodes=False)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare how it runs here with float32; exit status 1 if it differs too much",
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table")
     add_debug_argument(parser)
     return parser
@@ -88,7 +96,7 @@ def _model_or_error(arguments: argparse.Namespace) -> tuple[dict[str, Any], Exce
 
 
 def _model(arguments: argparse.Namespace) -> dict[str, Any]:
-    from merclip.classifier import EmotionClassifier
+    from merclip import EmotionClassifier
     from merclip.hub import card_licence
     from merclip.network.checkpoint import unique_tensors
 
@@ -109,6 +117,42 @@ def _model(arguments: argparse.Namespace) -> dict[str, Any]:
         "directory": None if directory is None else str(directory),
         "licence": None if directory is None else card_licence(directory),
         "device": str(classifier.device_),
+        **_running(classifier),
+        **({"check": _check(classifier)} if arguments.check else {}),
+    }
+
+
+def _running(classifier: Any) -> dict[str, Any]:
+    """Return how the encoders are run here."""
+    from merclip.engine import reading_threads
+
+    session = classifier._ready()
+    return {
+        "dtypes": session.dtypes(),
+        "dtypes_why": session.engine.runner.reason(),
+        "backends": session.backends(),
+        "matmul": session.engine.runner.matmul,
+        "compiled": classifier.compile,
+        "threads": {"computing": _threads(), "reading": reading_threads()},
+    }
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _check(classifier: Any) -> dict[str, Any]:
+    """Return how far what runs here lies from float32."""
+    if not classifier.__sklearn_is_fitted__():
+        classifier = classifier.with_labels(["happy", "sad", "angry"])
+    found = classifier.check_precision()
+    return {
+        "passed": found.passed,
+        "least_cosine": round(found.cosine, 6),
+        "same_labels": f"{found.same_labels} of {found.n_clips}",
+        "largest_difference": float(f"{found.largest_difference:.2g}"),
     }
 
 
@@ -150,8 +194,10 @@ def _shown(name: str, value: Any) -> str:
         return ", ".join(value)
     if name == "faces" and value and importlib.util.find_spec("cv2") is None:
         return "yes, but without OpenCV (pip install 'merclip[face]') it sees whole frames"
-    if name in ("multi_label", "faces"):
+    if name in ("multi_label", "faces", "compiled"):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}".replace("_", " ") for key, item in value.items())
     if name == "parameters":
         return f"{value / 1e6:.1f} million"
     if name == "bytes" and value is not None:

@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from merclip._progress import progress
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from merclip.cli._resume import Done
     from merclip.cli._writers import Writer
     from merclip.results import Prediction
+    from merclip.types import Clip
 
 _GPU_BATCH = 8
 
@@ -77,6 +79,7 @@ def _parser() -> Parser:
             "    --format jsonl --output result.jsonl --resume",
             "merclip predict --labels happy sad -- clip.mp4",
             "merclip predict clip.mp4 --model my_model",
+            "merclip predict clip.mp4 --anchors faces   (faces/happy/*.jpg, faces/sad/*.jpg)",
         )
         + "\n\nexit status: 0 done, 1 an input failed (its row says why), 2 wrong use,\n"
         "130 Ctrl-C, 143 SIGTERM",
@@ -113,10 +116,25 @@ def _parser() -> Parser:
         "skip none, raise ends the run",
     )
     add_label_arguments(parser, "those that the model was saved with")
+    _add_anchor_arguments(parser)
     _add_decision_arguments(parser)
     add_model_arguments(parser)
     _add_output_arguments(parser)
     return parser
+
+
+def _add_anchor_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("pictures as labels")
+    group.add_argument(
+        "--anchors",
+        metavar="FOLDER",
+        help="a folder with one folder of pictures for each label; names them without --labels",
+    )
+    group.add_argument(
+        "--predict-from",
+        choices=("auto", "labels", "anchors", "both"),
+        help="words, pictures, or the average of both; default auto: all that there is",
+    )
 
 
 def _add_decision_arguments(parser: argparse.ArgumentParser) -> None:
@@ -185,9 +203,10 @@ def _same_file(one: str, other: str) -> bool:
 
 
 def _classifier(arguments: argparse.Namespace, labels: Any) -> EmotionClassifier:
-    from merclip.classifier import EmotionClassifier
+    from merclip import EmotionClassifier
 
-    parameters = {**model_parameters(arguments), **given(arguments, "threshold", "face")}
+    chosen = given(arguments, "threshold", "face", "frames", "anchors", "predict_from")
+    parameters = {**model_parameters(arguments), **chosen}
     if arguments.multi_label:
         parameters["multi_label"] = True
     classifier = EmotionClassifier.from_pretrained(
@@ -286,8 +305,10 @@ class _Batch:
                 self.n_failed += failed
 
     def _predictions(self) -> Iterator[Prediction]:
-        found = self.classifier.predict_iter(clips_of(self._missing()), batch_size=self.size)
         total = self._count()
+        clips = clips_of(self._missing())
+        given = clips if total is None else _Listed(clips, total)
+        found = self.classifier.predict_iter(given, batch_size=self.size)
         return progress(
             found,
             "predict",
@@ -311,6 +332,20 @@ class _Batch:
         if self.done.n_rows:
             say("predict", f"{self.done.n_rows} clips are there already, {total} to go")
         return total
+
+
+@dataclass
+class _Listed:
+    """Clips whose number is known, so that they may be read ahead."""
+
+    clips: Iterable[Clip]
+    total: int
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[Clip]:
+        return iter(self.clips)
 
 
 def _done(arguments: argparse.Namespace, labels: Sequence[str], run: str) -> Done:

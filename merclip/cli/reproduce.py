@@ -301,7 +301,7 @@ def _maker(
     arguments: argparse.Namespace, table: Table, training: Mapping[str, Any]
 ) -> Callable[[Mapping[str, Any], int], Any]:
     """Return what makes the classifier of a row."""
-    from merclip.classifier import EmotionClassifier
+    from merclip import EmotionClassifier
     from merclip.evaluation.reproduce import forget_fusion
 
     papers = arguments.model is None and arguments.pretrained is None
@@ -314,7 +314,7 @@ def _maker(
         "verbose": int(on_terminal()),
         **named,
         **model_parameters(arguments),
-        **given(arguments, "face"),
+        **given(arguments, "face", "frames"),
         **training,
     }
     query = {"query": table.query} if arguments.csv is None else {}

@@ -5,7 +5,7 @@ Nothing is downloaded, and nothing is decoded before a clip is used.
 
 from __future__ import annotations
 
-from merclip.datasets._dataset import Dataset
+from merclip.datasets._dataset import Dataset, Turn
 from merclip.datasets._report import Finding, LoadReport
 from merclip.datasets.cremad import load_cremad
 from merclip.datasets.iemocap import load_iemocap
@@ -14,11 +14,14 @@ from merclip.datasets.mosei import load_mosei
 from merclip.datasets.mosi import load_mosi
 from merclip.datasets.own import load_clips
 from merclip.datasets.ravdess import load_ravdess
+from merclip.datasets.vega_features import VegaFeatures, load_vega_features
 
 __all__ = [
     "Dataset",
     "Finding",
     "LoadReport",
+    "Turn",
+    "VegaFeatures",
     "load_clips",
     "load_cremad",
     "load_iemocap",
@@ -26,4 +29,5 @@ __all__ = [
     "load_mosei",
     "load_mosi",
     "load_ravdess",
+    "load_vega_features",
 ]

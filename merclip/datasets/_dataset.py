@@ -6,16 +6,39 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from merclip.datasets._files import Origin, problem
 from merclip.datasets._report import Finding, Kind, LoadReport
+from merclip.dialogues import Dialogue
 from merclip.errors import DatasetNotFoundError, InputError
 from merclip.types import Clip, Clips
 
 Array = np.ndarray[Any, Any]
+
+
+class Turn(NamedTuple):
+    """Where an utterance stands.
+
+    Attributes
+    ----------
+    dialogue : str
+    place : float
+        Number or time of the utterance in the dialogue.
+    speaker : str
+
+    Examples
+    --------
+    >>> from merclip.datasets import Turn
+    >>> Turn("train/dia0", 3, "Joey").speaker
+    'Joey'
+    """
+
+    dialogue: str
+    place: float
+    speaker: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +63,8 @@ class Dataset:
         "train", "valid" or "test" for each clip, where that is laid down.
     report : LoadReport
         What became of all rows while loading.
+    turns : tuple of Turn of length n, or None
+        Dialogue, place in it and speaker of each clip, where clips are of dialogues.
 
     Examples
     --------
@@ -58,6 +83,7 @@ class Dataset:
     groups: Array | None
     splits: Array | None
     report: LoadReport
+    turns: tuple[Turn, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -93,6 +119,7 @@ class Dataset:
             y=self.y[kept],
             groups=None if self.groups is None else self.groups[kept],
             splits=None if self.splits is None else self.splits[kept],
+            turns=None if self.turns is None else tuple(self.turns[row] for row in kept),
         )
 
     def split(self, name: str) -> Dataset:
@@ -125,6 +152,49 @@ class Dataset:
             known = sorted(set(self.splits.tolist()))
             raise InputError(f"{self.name} has the parts {known}, and not {name!r}.")
         return self.select(rows)
+
+    def dialogues(self) -> list[Dialogue]:
+        r"""Return the conversations that the clips are of.
+
+        Returns
+        -------
+        list of Dialogue
+            In the order of the data set, each with its utterances in the order in which
+            they were said, with speakers and labels. Utterances without a clip here
+            (another emotion, a broken file) are left out.
+
+        Raises
+        ------
+        InputError
+            The clips are not of dialogues.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from merclip.datasets import load_meld
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = pathlib.Path(folder, "dev_sent_emo.csv").write_text(
+        ...         "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID,StartTime,EndTime\n"
+        ...         "Why?,Ross,surprise,0,1,,\nIt broke.,Joey,sadness,0,0,,\n"
+        ...     )
+        ...     talk = load_meld(folder, modalities=["text"]).dialogues()[0]
+        >>> talk
+        Dialogue('dev/dia0': 2 utterances of 2 speakers)
+        >>> talk.speakers, talk.labels
+        (('Joey', 'Ross'), ('sadness', 'surprise'))
+        """
+        if self.turns is None:
+            raise InputError(f"The clips of {self.name} are not of dialogues.")
+        rows: dict[str, list[int]] = {}
+        for row, turn in enumerate(self.turns):
+            rows.setdefault(turn.dialogue, []).append(row)
+        return [self._dialogue(name, found) for name, found in rows.items()]
+
+    def _dialogue(self, name: str, rows: list[int]) -> Dialogue:
+        turns = self.turns or ()
+        ordered = sorted(rows, key=lambda row: turns[row].place)
+        speakers = [turns[row].speaker for row in ordered]
+        return Dialogue(self.clips[ordered], speakers, self.y[ordered], name=name)
 
     def folds(self, n_folds: int = 5) -> list[tuple[Array, Array]]:
         """Divide the clips so that no group is both learned from and tested.
@@ -168,7 +238,7 @@ class Collector:
 
     def __init__(self, origin: Origin, folder: str | os.PathLike[str]) -> None:
         self.origin, self.folder = origin, os.fspath(folder)
-        self._rows: list[tuple[Clip, Any, str | None, str | None]] = []
+        self._rows: list[tuple[Clip, Any, str | None, str | None, Turn | None]] = []
         self._found: dict[tuple[str, Kind], list[str]] = {}
 
     def note(self, kind: Kind, what: str, name: str) -> None:
@@ -184,9 +254,17 @@ class Collector:
                 return False
         return True
 
-    def add(self, clip: Clip, label: Any, *, group: str | None, split: str | None = None) -> None:
-        """Take a clip."""
-        self._rows.append((clip, label, group, split))
+    def add(
+        self,
+        clip: Clip,
+        label: Any,
+        *,
+        group: str | None,
+        split: str | None = None,
+        turn: Turn | None = None,
+    ) -> None:
+        """Take a clip; of a data set of dialogues each has its turn."""
+        self._rows.append((clip, label, group, split, turn))
 
     def labels_seen(self) -> list[Any]:
         """Return the labels of the clips so far, sorted.
@@ -196,7 +274,7 @@ class Collector:
         InputError
             Some are strings, others are numbers.
         """
-        labels = [label for _, label, _, _ in self._rows]
+        labels = [label for _, label, *_ in self._rows]
         names = {n for found in labels for n in (found if _is_set(found) else [found])}
         try:
             return sorted(names)
@@ -214,7 +292,7 @@ class Collector:
         report = self._report()
         if not self._rows:
             raise DatasetNotFoundError(f"No clip is left. {report}\n{self.origin.advice}")
-        clips, y, groups, splits = zip(*self._rows, strict=True)
+        clips, y, groups, splits, turns = zip(*self._rows, strict=True)
         return Dataset(
             self.origin.name,
             Clips(clips),
@@ -223,6 +301,7 @@ class Collector:
             _names(groups),
             _names(splits),
             report,
+            None if None in turns else turns,
         )
 
     def _report(self) -> LoadReport:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from merclip.datasets._dataset import Collector, Dataset
+from merclip.datasets._dataset import Collector, Dataset, Turn
 from merclip.datasets._files import (
     Folder,
     Origin,
@@ -57,6 +57,11 @@ class _Utterance:
     def dialogue(self) -> str:
         return self.name.rpartition("_")[0]
 
+    @property
+    def speaker(self) -> str:
+        """F or M: each dialogue is of a woman and a man, and a model knows them as such."""
+        return self.name.rpartition("_")[2][:1]
+
 
 def load_iemocap(
     folder: Folder, *, n_classes: int = 6, modalities: Iterable[str] = ("audio", "text")
@@ -82,7 +87,8 @@ def load_iemocap(
         With six classes Session 5 is the test part and the others are for
         training, as is usual; with four there is no split and one session is
         left out at a time: ``folds(5)``. Groups are sessions, since both people
-        of a dialogue belong to one.
+        of a dialogue belong to one. `Dataset.dialogues` gives dialogues in order of
+        time, with speakers.
 
     Raises
     ------
@@ -169,6 +175,7 @@ def _add_session(
             names[utterance.code],
             group=session.name,
             split=split if len(names) == len(_NAMES) else None,
+            turn=Turn(utterance.dialogue, utterance.start, utterance.speaker),
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from merclip.datasets._dataset import Collector, Dataset
+from merclip.datasets._dataset import Collector, Dataset, Turn
 from merclip.datasets._files import (
     Folder,
     Origin,
@@ -15,6 +15,7 @@ from merclip.datasets._files import (
     file_names,
     first_of,
     not_found,
+    number,
     open_folder,
     parts_to_use,
     read_rows,
@@ -75,7 +76,8 @@ def load_meld(
     Returns
     -------
     Dataset
-        Splits are MELD's own, one csv file each. Groups are dialogues.
+        Splits are MELD's own, one csv file each. Groups are dialogues, which
+        `Dataset.dialogues` gives whole, with the column ``Speaker``.
 
     Raises
     ------
@@ -168,7 +170,11 @@ def _add(
         rows.note("used", "Windows quotes in the text repaired", name)
     end = None if path is None else _end(rows, row, name)
     clip = Clip(path, text=text if with_text else None, end=end, id=name)
-    rows.add(clip, label.strip().lower(), group=name.rpartition("_")[0], split=split)
+    dialogue = name.rpartition("_")[0]
+    turn = Turn(
+        dialogue, number(row["Utterance_ID"]) or 0, row.get("Speaker", "").translate(_WINDOWS)
+    )
+    rows.add(clip, label.strip().lower(), group=dialogue, split=split, turn=turn)
 
 
 def _end(rows: Collector, row: dict[str, str], name: str) -> float | None:

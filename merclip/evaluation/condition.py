@@ -19,6 +19,7 @@ EXTRA = {
     "unseen_recall": "recall of the unseen label",
     "seen_recall": "mean recall of the seen labels",
     "harmonic_mean": "harmonic mean of the two",
+    "weighted_precision": "weighted precision",
 }
 """Measures that protocols add to those of the kind, and what tables call them."""
 

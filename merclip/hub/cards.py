@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from merclip._version import __version__
 from merclip.errors import InputError
-from merclip.evaluation.provenance import fingerprint
 from merclip.labels import LabelSet
 from merclip.network import Checkpoint
 from merclip.network.checkpoint import CARD_FILE
@@ -140,6 +139,8 @@ def _results(report: Report) -> list[Any]:
 
 
 def _check_origin(report: Report, checkpoint: Checkpoint) -> None:
+    from merclip.evaluation.provenance import fingerprint
+
     measured = report.model.get("fingerprint")
     if measured is not None and measured != fingerprint(checkpoint.network):
         raise InputError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Set
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _SMALLEST_SKIP = 12
 """Frames; below this, decoding on is cheaper than a seek, which empties the decoder."""
+FARTHEST = 0.5
+"""Seconds that a frame may be from the one that it stands for, where speed counts more."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,20 @@ class Pictures:
 
 
 def read_frames(
-    source: Source, track: Track, *, start: float, end: float, n_frames: int
+    source: Source, track: Track, *, start: float, end: float, n_frames: int, fast: bool = False
 ) -> Pictures | None:
-    """Return the frames of [start, end), or None if nothing is shown there."""
-    span = _Span(start, end, n_frames)
+    """Return the frames of [start, end), or None if nothing is shown there.
+
+    With `fast` a key frame stands for a frame that is near to it in time.
+    """
+    span = _Span(start, end, n_frames, fast)
     order = _promised_order(track)
     if order is not None:
-        try:
-            return _read_promised(source, track, order, span)
-        except UnexpectedFrame:
-            pass
+        for way in [span, replace(span, fast=False)] if fast else [span]:
+            try:
+                return _read_promised(source, track, order, way)
+            except UnexpectedFrame:
+                pass
     return _read_everything(source, track, span)
 
 
@@ -60,6 +67,7 @@ class _Span:
     start: float
     end: float
     n_frames: int
+    fast: bool = False
 
     def choose(self, times: Times, last_end: float) -> Positions:
         return choose_frames(
@@ -68,6 +76,21 @@ class _Span:
 
     def seconds(self, times: Times, last_end: float) -> float:
         return min(self.end, last_end) - max(self.start, float(times[0]))
+
+    def nearby(self, positions: Positions, keys: Positions, times: Times) -> Positions:
+        """Return positions with key frames where one is so near that it stands for no other."""
+        between = np.count_nonzero((keys >= positions[0]) & (keys <= positions[-1]))
+        # With fewer, most frames have none near, and going to those that do saves nothing.
+        if not self.fast or between < len(positions) or len(positions) < 2:
+            return positions
+        begins = times[positions]
+        reach = min(FARTHEST, float(np.diff(begins).min()) / 2)
+        after = np.searchsorted(keys, positions)
+        either = keys[np.stack([np.maximum(after - 1, 0), np.minimum(after, len(keys) - 1)])]
+        distances = np.abs(times[either] - begins)
+        nearest = either[distances.argmin(0), np.arange(len(positions))]
+        in_span = (times[nearest] >= self.start) & (times[nearest] < self.end)
+        return np.where(in_span & (distances.min(0) < reach), nearest, positions)
 
 
 def _promised_order(track: Track) -> list[int] | None:
@@ -86,16 +109,24 @@ def _read_promised(source: Source, track: Track, order: list[int], span: _Span) 
     positions = span.choose(times, last_end)
     if len(positions) == 0:
         return None
+    keys = _key_positions(track, order)
+    asked, positions = positions, span.nearby(positions, keys, times)
+    moved = not np.array_equal(asked, positions)
     with source.container() as container:
         wanted = {order[position] for position in positions}
         kept = _Kept(len(positions), track.codec)
-        with closing(_Reader(container, track, order, wanted, source.name)) as reader:
+        with closing(_Reader(container, track, order, keys, wanted, source.name)) as reader:
             for index, position in enumerate(positions):
                 if index and position == positions[index - 1]:
                     kept.repeat()
                 else:
-                    kept.add(reader.frame_at(int(position)))
+                    kept.add(reader.frame_at(int(position), alone=moved))
     return Pictures(kept.frames(), times[positions], span.seconds(times, last_end))
+
+
+def _key_positions(track: Track, order: list[int]) -> Positions:
+    stamps = [p for p, is_key in zip(track.pts, track.keys, strict=True) if is_key]
+    return np.searchsorted(order, sorted(stamp for stamp in stamps if stamp is not None))
 
 
 class _Kept:
@@ -151,6 +182,7 @@ class _Reader:
         container: InputContainer,
         track: Track,
         order: list[int],
+        keys: Positions,
         wanted: Set[int],
         name: str,
     ) -> None:
@@ -163,24 +195,36 @@ class _Reader:
         self._may_drop = _may_drop(self._stream, track)
         self._position_of = {stamp: position for position, stamp in enumerate(order)}
         self._decoding_index = {stamp: i for i, stamp in enumerate(track.pts)}
-        self._keys = sorted(
-            self._position_of[stamp]
-            for stamp, is_key in zip(track.pts, track.keys, strict=True)
-            if is_key and stamp is not None
-        )
+        self._keys = keys.tolist()
         self._position = -1
+        self._is_drained = False
         self._frames = self._decoded(packets_of(container, self._stream))
 
     def close(self) -> None:
         """Let go of the decoder and its threads, which a cycle would keep for a while."""
         self._frames.close()
 
-    def frame_at(self, position: int) -> Any:
-        """Return the frame at a position beyond the present one."""
+    def frame_at(self, position: int, alone: bool = False) -> Any:
+        """Return the frame at a position beyond the present one.
+
+        With `alone` nothing that follows upon a key frame is decoded with it, so that
+        the next frame needs a seek.
+        """
         key = self._keys[bisect_right(self._keys, position) - 1]
-        if key > self._position + _SMALLEST_SKIP:
+        if self._is_drained or key > self._position + _SMALLEST_SKIP:
+            if alone and key == position:
+                return self._key_frame(key)
             return self._frame_after_seek(key, position)
         return self._advance(position)
+
+    def _key_frame(self, key: int) -> Any:
+        packets = self._packets_from(self._order[key])
+        # The decoder's threads wait for more packets, unless they are told that none come.
+        frames = [*self._decoded(islice(packets, 1)), *self._stream.codec_context.decode(None)]
+        if len(frames) != 1 or frames[0].pts != self._order[key] or not _is_key(frames[0]):
+            raise UnexpectedFrame
+        self._position, self._is_drained = key, True
+        return frames[0]
 
     def _advance(self, position: int) -> Any:
         for frame in self._frames:
@@ -201,9 +245,9 @@ class _Reader:
             # What is shown before the key frame may be broken (an open GOP).
             if found < key:
                 continue
-            if found > key or not frame.key_frame or frame.pict_type != PictureType.I:
+            if found > key or not _is_key(frame):
                 raise UnexpectedFrame
-            self._position = key
+            self._position, self._is_drained = key, False
             return frame if key == position else self._advance(position)
         raise UnexpectedFrame
 
@@ -249,6 +293,10 @@ def _video_stream(container: InputContainer, track: Track) -> Any:
     # The size in the header was looked at; a later one must not be allocated.
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
+
+
+def _is_key(frame: Any) -> bool:
+    return bool(frame.key_frame and frame.pict_type == PictureType.I)
 
 
 def _may_drop(stream: Any, track: Track) -> bool:

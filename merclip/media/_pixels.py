@@ -81,3 +81,9 @@ def _turn(picture: ByteArray, turn: tuple[int, int, int, int]) -> ByteArray:
     else:
         across, down = a, d
     return picture[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
+
+
+def frame_to_rgb(frame: Any) -> ByteArray:
+    """Return a frame that PyAV decoded elsewhere as upright RGB of shape (H, W, 3)."""
+    # What it was coded with is not known: it may be a PNG.
+    return to_rgb(frame, _PNG[0])

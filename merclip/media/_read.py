@@ -62,6 +62,7 @@ class _Request:
     want_sound: bool
     sound_block: float
     max_sound_blocks: int | None
+    fast: bool
 
 
 def read_media(
@@ -75,6 +76,7 @@ def read_media(
     want_sound: bool = True,
     sound_block: float = 2.0,
     max_sound_blocks: int | None = 12,
+    fast: bool = False,
 ) -> Media:
     """Read frames and sound of a span of a file.
 
@@ -98,6 +100,10 @@ def read_media(
     max_sound_blocks : int or None
         A longer sound is represented by this many evenly spaced blocks, put
         one after another. None keeps everything.
+    fast : bool
+        Take a key frame in place of a frame where one begins less than half a second,
+        and less than half of the distance between two frames, away: key frames
+        are decoded alone.
 
     Returns
     -------
@@ -125,6 +131,7 @@ def read_media(
         want_sound=want_sound,
         sound_block=sound_block,
         max_sound_blocks=max_sound_blocks,
+        fast=fast,
     )
     _check(request)
     with open_source(source) as opened:
@@ -186,7 +193,12 @@ def _read_frames(source: Source, track: Track | None, request: _Request) -> Pict
     if track is None:
         return None
     return read_frames(
-        source, track, start=request.start, end=request.end, n_frames=request.n_frames
+        source,
+        track,
+        start=request.start,
+        end=request.end,
+        n_frames=request.n_frames,
+        fast=request.fast,
     )
 
 

@@ -45,6 +45,8 @@ class Track:
     dts: list[int | None] = field(default_factory=list)
     durations: list[int] = field(default_factory=list)
     keys: list[bool] = field(default_factory=list)
+    places: list[int | None] = field(default_factory=list)
+    """Where in the file each packet lies, in bytes, if the format tells."""
     failed: float = 0.0
     """Seconds of packets that the decoder refused in the last pass."""
 
@@ -208,6 +210,7 @@ def _collect(
         track.dts.append(packet.dts)
         track.durations.append(packet.duration or 0)
         track.keys.append(packet.is_keyframe)
+        track.places.append(packet.pos)
 
 
 def packets_of(container: InputContainer, *streams: Any) -> Iterator[Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,9 @@ _LARGEST_GAP = 0.05
 _RUN_UP = 1.0
 """Seconds decoded before the start, as codecs need earlier packets to settle."""
 _RATES = (1_000, 1_000_000)
+_LEAST_PITCH = 1.5
+"""Blocks further apart than so many times their length and run-up are sought one by one;
+below, reading on takes no longer."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,13 @@ def read_sound(
     """Return the sound of [start, end), or None if there is none."""
     expected = round(_expected_seconds(track, start, end) * rate)
     spans = block_spans(expected, rate=rate, block=block, max_blocks=max_blocks)
-    cut = _Cut(start, end, rate, spans)
-    try:
-        _read(source, track, cut, seek=start > 2 * _RUN_UP)
-    except UnexpectedFrame:
-        _read(source, track, cut, seek=False)
-    samples, n_samples = cut.samples(), cut.n_samples if spans is None else expected
+    samples = None
+    if spans is not None and _are_far_apart(spans, expected, rate) and _is_gapless(track):
+        samples = _read_far_blocks(source, track, start, end, rate, spans)
+    n_samples = expected
+    if samples is None:
+        cut = _read_on(source, track, start, end, rate, spans)
+        samples, n_samples = cut.samples(), cut.n_samples if spans is None else expected
     if len(samples) == 0:
         return None
     bad = ~np.isfinite(samples)
@@ -74,18 +80,98 @@ def _expected_seconds(track: Track, start: float, end: float) -> float:
     return float(np.clip(np.minimum(ends, end) - np.maximum(begins, start), 0, None).sum())
 
 
-def _read(source: Source, track: Track, cut: _Cut, *, seek: bool) -> None:
+def _read_on(
+    source: Source,
+    track: Track,
+    start: float,
+    end: float,
+    rate: int,
+    spans: list[tuple[int, int]] | None,
+) -> _Cut:
+    """Decode everything from the start to the last block."""
+    if start > 2 * _RUN_UP:
+        cut = _Cut(start, end, rate, spans)
+        try:
+            with _opened(source, track) as (container, stream):
+                frames = _after_seek(container, stream, track, start, source.name)
+                _fill(cut, frames, track, source.name)
+            return cut
+        except UnexpectedFrame:
+            pass
+    cut = _Cut(start, end, rate, spans)
+    with _opened(source, track) as (container, stream):
+        frames = frames_of(packets_of(container, stream), track, source.name)
+        _fill(cut, frames, track, source.name)
+    return cut
+
+
+@contextmanager
+def _opened(source: Source, track: Track) -> Iterator[tuple[InputContainer, Any]]:
     with source.container() as container:
         stream: Any = container.streams[track.index]
         stream.thread_type = "AUTO"
-        frames = frames_of(packets_of(container, stream), track, source.name)
-        if seek:
-            frames = _after_seek(container, stream, track, cut.start, source.name)
-        for frame in frames:
-            _check_rate(frame, source.name)
-            cut.add(frame, _time_of(frame, track))
-            if cut.is_done:
-                break
+        yield container, stream
+
+
+def _fill(cut: _Cut, frames: Iterator[Any], track: Track, name: str) -> None:
+    for frame in frames:
+        _check_rate(frame, name)
+        cut.add(frame, _time_of(frame, track))
+        if cut.is_done:
+            break
+
+
+def _are_far_apart(spans: list[tuple[int, int]], n_samples: int, rate: int) -> bool:
+    first, stop = spans[0]
+    return n_samples / len(spans) > _LEAST_PITCH * (stop - first + _RUN_UP * rate)
+
+
+def _is_gapless(track: Track) -> bool:
+    """Tell whether the time of each packet is surely how much sound lies before it.
+
+    Only then is a block's place in the sound, without what is missing of it, a time.
+    """
+    if None in track.pts or None in track.places:
+        return False
+    pts = np.asarray(track.pts, np.int64)
+    durations = np.asarray(track.durations, np.int64)
+    follows = np.all(pts[1:] == pts[:-1] + durations[:-1])
+    # MP4 tells in place of a packet's own length when the next one begins.
+    return bool(follows and np.all(durations[1:-1] == durations[1]))
+
+
+def _read_far_blocks(
+    source: Source, track: Track, start: float, end: float, rate: int, spans: list[tuple[int, int]]
+) -> FloatArray | None:
+    """Seek to each block and decode it alone; None where that may give other samples."""
+    pieces = []
+    try:
+        with _opened(source, track) as (container, stream):
+            if track.time_base * stream.codec_context.sample_rate > 1:
+                return None  # times are rounded by more than a sample
+            begin = _first_time(container, stream, track, source.name)
+            origin = round(max(start, begin) * rate)
+            for first, stop in spans:
+                # The resampler gives its last samples right only where sound goes on.
+                until = min(end, (origin + stop) / rate + 2 * _LARGEST_GAP)
+                cut = _Cut((origin + first) / rate, until, rate, None)
+                frames = _after_seek(container, stream, track, cut.start, source.name)
+                _fill(cut, frames, track, source.name)
+                pieces.append(cut.samples()[: stop - first])
+                goes_on = until < min(end, track.end) - _LARGEST_GAP
+                if track.failed or (goes_on and len(pieces[-1]) < stop - first):
+                    return None
+    except UnexpectedFrame:
+        return None
+    return np.concatenate(pieces)
+
+
+def _first_time(container: InputContainer, stream: Any, track: Track, name: str) -> float:
+    frames = frames_of(packets_of(container, stream), track, name)
+    time = next((_time_of(frame, track) for frame in frames), None)
+    if time is None:
+        raise UnexpectedFrame
+    return time
 
 
 def _time_of(frame: Any, track: Track) -> float | None:
@@ -97,14 +183,25 @@ def _time_of(frame: Any, track: Track) -> float | None:
 def _after_seek(
     container: InputContainer, stream: Any, track: Track, start: float, name: str
 ) -> Iterator[Any]:
+    """Yield frames from a little before a time on, surely those that the packets promised."""
     goal = start - _RUN_UP
+    ticks = round((goal + track.origin) / track.time_base)
+    before = [stamp for stamp in track.pts if stamp is not None and stamp <= ticks]
     try:
-        container.seek(round((goal + track.origin) / track.time_base), stream=stream)
+        # Where any sample can be sought, as in WAV, it must be one with which a packet begins.
+        container.seek(max(before, default=ticks), stream=stream)
     except av.FFmpegError:
         raise UnexpectedFrame from None
-    frames = frames_of(packets_of(container, stream), track, name)
+    packets = packets_of(container, stream)
+    packet = next((packet for packet in packets if packet.size), None)
+    # Times may be guessed from a place and the bit rate; the place itself is not.
+    if packet is None or packet.pts not in track.pts:
+        raise UnexpectedFrame
+    if packet.pos != track.places[track.pts.index(packet.pts)]:
+        raise UnexpectedFrame
+    frames = frames_of(chain([packet], packets), track, name)
     first = next(frames, None)
-    if first is None or first.pts not in set(track.pts):
+    if first is None or first.pts not in track.pts:
         raise UnexpectedFrame
     if float(track.times(first.pts)) > max(goal + 0.5, float(track.times(track.pts[0]))):
         raise UnexpectedFrame

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from merclip.errors import CheckpointError, InputError, ModelNotFoundError
+from merclip.network.attention import replace_attention
 from merclip.network.clip_model import is_clip_model, to_open_clip
 from merclip.network.residual import build_residual, is_residual
 from merclip.network.text_tower import build_text_tower
@@ -115,10 +116,13 @@ class SmallCLIP(nn.Module):
 
 def _open_clip(config: Mapping[str, Any]) -> Any:
     from open_clip.model import CustomTextCLIP
+    from open_clip.transformer import ResidualAttentionBlock
 
     for_clip = {key: value for key, value in config.items() if key != "audio_cfg"}
     try:
-        return CustomTextCLIP(**_without_downloads(for_clip))
+        clip = CustomTextCLIP(**_without_downloads(for_clip))
+        replace_attention(clip, ResidualAttentionBlock)
+        return clip
     except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
         raise InputError(f"open_clip cannot build this architecture: {error}") from error
 

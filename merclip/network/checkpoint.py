@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,24 +16,29 @@ from torch import Tensor
 
 from merclip._version import __version__
 from merclip.errors import CheckpointError, CheckpointWarning, InputError, MerclipError
+from merclip.network.anchors import Anchors
 from merclip.network.backbone import Towers, build_towers
 from merclip.network.config import NetworkConfig
 from merclip.network.model import MERCLIP
 from merclip.network.stored import (
+    check_anchors,
     check_classifier,
     check_network,
     check_place,
     check_preprocess,
     least_size,
 )
-from merclip.network.weights import copy_strictly
+from merclip.network.weights import Undrawn, copy_strictly
 from merclip.preprocess.config import PreprocessConfig
 from merclip.preprocess.features import ClipFeatures, pad_features
 from merclip.preprocess.sample import Sample
 from merclip.preprocess.text import tokenize
 
-FORMAT_VERSION = 2
-"""2 added tables of 8 bits with a scale for each row."""
+FORMAT_VERSION = 3
+"""2 added tables of 8 bits with a scale for each row, 3 visual anchors; files without
+them are still written as 2."""
+ANCHORS = "anchors."
+"""Prefix of the tensors of visual anchors."""
 TOKEN_TABLES = ("*.token_embedding.weight", "*.token_embedding.table.weight")
 """Names of the token tables, which are most of a small model."""
 ROW_SCALES = ".row_scales"
@@ -57,6 +63,8 @@ class Checkpoint:
         Whether the three encoders differ from the backbone's towers.
     lineage : dict
         Which model it was trained from, and the licence of that one's weights.
+    anchors : mapping from label to Tensor of shape (n, D)
+        Visual anchors: embedded pictures, as the image tower saw them before it trained.
     """
 
     network: MERCLIP
@@ -65,6 +73,7 @@ class Checkpoint:
     backbone: dict[str, str] | None = None
     encoders_trained: bool = False
     lineage: dict[str, str] = field(default_factory=dict)
+    anchors: Mapping[Any, Tensor] = field(default_factory=dict)
 
 
 FetchBackbone = Callable[[dict[str, str]], Path]
@@ -101,7 +110,7 @@ def save_checkpoint(
 
     if dtype is not None:
         _round(checkpoint.network, dtype)
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = _anchor_tensors(checkpoint.anchors)
     for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items():
         if tensor.ndim > 1 and any(fnmatch(name, pattern) for pattern in eight_bits):
             tensors |= _as_eight_bits(name, tensor)
@@ -152,7 +161,9 @@ def load_checkpoint(
         raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
     network_config = network_config.with_overrides(overrides or {})
     backbone = config.get("backbone")
-    network = _network(network_config, config, fetch_backbone, directory)
+    # Without a backbone stored elsewhere, this file replaces every weight.
+    with nullcontext() if backbone is not None else Undrawn():
+        network = _network(network_config, config, fetch_backbone, directory)
     checkpoint = Checkpoint(
         network,
         preprocess,
@@ -160,8 +171,9 @@ def load_checkpoint(
         backbone,
         bool(config.get("encoders_trained", False)),
         dict(config.get("lineage") or {}),
+        _empty_anchors(config.get("anchors"), network_config.width),
     )
-    _load_tensors(_stored_tensors(checkpoint, bundle_backbone=False), directory / WEIGHTS_FILE)
+    _load_tensors(checkpoint, directory / WEIGHTS_FILE)
     network.eval()
     if not overrides:
         _check_reference(checkpoint, config.get("reference"), directory)
@@ -233,7 +245,7 @@ def _as_eight_bits(name: str, tensor: Tensor) -> dict[str, Tensor]:
 def _restore_tables(found: dict[str, Tensor]) -> dict[str, Tensor]:
     scaled = {name.removesuffix(ROW_SCALES) for name in found if name.endswith(ROW_SCALES)}
     return {
-        name: tensor.float() * found[name + ROW_SCALES].float() if name in scaled else tensor
+        name: tensor * found[name + ROW_SCALES].float() if name in scaled else tensor
         for name, tensor in found.items()
         if not (name.endswith(ROW_SCALES) and name.removesuffix(ROW_SCALES) in found)
     }
@@ -247,9 +259,24 @@ def _stored_tensors(checkpoint: Checkpoint, bundle_backbone: bool) -> dict[str, 
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(frozen)}
 
 
+def _anchor_tensors(anchors: Mapping[Any, Tensor]) -> dict[str, Tensor]:
+    """Return all exemplars, one label after another, and the centre of each label's."""
+    if not anchors:
+        return {}
+    made = Anchors(list(anchors.values()))
+    return {ANCHORS + "features": made.features.cpu(), ANCHORS + "centres": made.centres.cpu()}
+
+
+def _empty_anchors(described: Any, width: int) -> dict[Any, Tensor]:
+    return {name: torch.zeros(count, width) for name, count in described or ()}
+
+
 def _config_of(checkpoint: Checkpoint, backbone: dict[str, str] | None) -> dict[str, Any]:
+    network, anchors = checkpoint.network, checkpoint.anchors
+    added = {"anchors": [[name, len(rows)] for name, rows in anchors.items()]} if anchors else {}
+    newest = bool(anchors) or network.anchor_branch is not None
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if newest else 2,
         "merclip_version": __version__,
         "network": checkpoint.network.config.to_dict(),
         "preprocess": checkpoint.preprocess.to_dict(),
@@ -258,6 +285,7 @@ def _config_of(checkpoint: Checkpoint, backbone: dict[str, str] | None) -> dict[
         "backbone": backbone,
         "lineage": checkpoint.lineage,
         "classifier": checkpoint.classifier,
+        **added,
         "reference": reference_logits(checkpoint.network, checkpoint.preprocess),
     }
 
@@ -289,6 +317,7 @@ def _stored_configs(
     network = NetworkConfig.from_dict(config["network"])
     check_preprocess(config["preprocess"], network)
     check_classifier(config.get("classifier") or {})
+    check_anchors(config.get("anchors"), network, directory / WEIGHTS_FILE)
     if not isinstance(config.get("lineage") or {}, dict):
         raise InputError("lineage is a JSON object.")
     weights = directory / WEIGHTS_FILE
@@ -330,8 +359,16 @@ def _towers(
     return build_towers(config.backbone, fetch(backbone))
 
 
-def _load_tensors(expected: dict[str, Tensor], path: Path) -> None:
-    copy_strictly(expected, _read_tensors(path), f"The weights in {path} do not fit their config")
+def _load_tensors(checkpoint: Checkpoint, path: Path) -> None:
+    expected = _stored_tensors(checkpoint, bundle_backbone=False)
+    anchors = _anchor_tensors(checkpoint.anchors)
+    copy_strictly(
+        expected | anchors, _read_tensors(path), f"The weights in {path} do not fit their config"
+    )
+    if anchors:
+        counts = [len(rows) for rows in checkpoint.anchors.values()]
+        parts = torch.split(anchors[ANCHORS + "features"], counts)
+        checkpoint.anchors = dict(zip(checkpoint.anchors, parts, strict=True))
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -81,6 +81,9 @@ class NetworkConfig:
     decoder : DecoderConfig
     n_classes : int
         Outputs of the linear layer when there is no label encoder.
+    anchor_hidden : int
+        Units between the layers of VEGA's branch, which compares clips with visual
+        anchors; 0 without a branch. `fit` makes one where it needs it.
 
     Raises
     ------
@@ -120,6 +123,7 @@ class NetworkConfig:
     max_segments: int = 12
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     n_classes: int = 0
+    anchor_hidden: int = 0
 
     def __post_init__(self) -> None:
         letters = set(self.fusion)
@@ -174,7 +178,10 @@ class NetworkConfig:
         >>> NetworkConfig.from_dict(NetworkConfig(small).to_dict()) == NetworkConfig(small)
         True
         """
-        return asdict(self)
+        values = asdict(self)
+        if not self.anchor_hidden:  # then older versions can read it
+            del values["anchor_hidden"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
@@ -233,6 +240,19 @@ class NetworkConfig:
         NetworkConfig
         """
         return replace(self, n_classes=n_classes)
+
+    def with_anchor_branch(self, hidden: int) -> NetworkConfig:
+        """Return a copy with VEGA's branch, or with ``hidden=0`` without one.
+
+        Parameters
+        ----------
+        hidden : int
+
+        Returns
+        -------
+        NetworkConfig
+        """
+        return replace(self, anchor_hidden=hidden)
 
 
 def _as_dict(value: Mapping[str, Any] | DecoderConfig) -> dict[str, Any]:

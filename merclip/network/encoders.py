@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,6 +12,8 @@ from merclip.preprocess.text import pad_tokens
 
 CHUNK = 24
 """Pictures in one pass of a tower: more is no faster on a CPU and needs more memory."""
+TEXT_CHUNK, PASS = 4096, 32
+"""Tokens in one pass of a text tower, and how many of them take as long as beginning a pass."""
 
 
 class ContextPrompt(nn.Module):
@@ -92,6 +95,38 @@ class TextEncoder(nn.Module):
         states = tower.transformer(states, attn_mask=tower.attn_mask[:length, :length])
         return self._project(tower.ln_final(states)), lengths
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision in which the tower runs."""
+        return cast(nn.Parameter, self.tower.positional_embedding).dtype
+
+    def rows(self, sequences: Sequence[Tensor], contexts: Tensor | None = None) -> list[Tensor]:
+        """Encode texts to tensors of shape (n_tokens, D), float32, in the order given."""
+        found: dict[int, Tensor] = {}
+        for indices, embeddings, lengths in self._passes(sequences, contexts):
+            for index, row, length in zip(indices, embeddings, lengths.tolist(), strict=True):
+                found[index] = row[:length]
+        return [found[index] for index in range(len(sequences))]
+
+    def ends(self, sequences: Sequence[Tensor], contexts: Tensor | None = None) -> Tensor:
+        """Encode texts to their end tokens' embeddings: shape (n, D), float32."""
+        order, ends = [], []
+        for indices, embeddings, lengths in self._passes(sequences, contexts):
+            order += indices
+            ends.append(last_positions(embeddings, lengths))
+        return torch.cat(ends)[torch.tensor(order).argsort().to(ends[0].device)]
+
+    def _passes(
+        self, sequences: Sequence[Tensor], contexts: Tensor | None
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Run the tower over texts of like length together."""
+        lengths = [len(sequence) for sequence in sequences]
+        # What trains sees few texts, and gradients do not depend on their order.
+        parts = [list(range(len(lengths)))] if torch.is_grad_enabled() else like_lengths(lengths)
+        for indices in parts:
+            embeddings, valid = self([sequences[index] for index in indices], contexts)
+            yield indices, embeddings.float(), valid
+
     def _project(self, states: Tensor) -> Tensor:
         projection: Any = self.tower.text_projection
         if isinstance(projection, nn.Linear):
@@ -113,13 +148,43 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.tower = tower
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Encode pictures of shape (n, 3, S, S) to embeddings of shape (n, D)."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision in which the tower runs."""
+        return next(self.tower.parameters()).dtype
+
+    def forward(
+        self, pictures: Tensor, prepare: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Encode pictures of shape (n, 3, S, S) to embeddings of shape (n, D).
+
+        `prepare` makes them of what is given, so that few are there in floats at a time.
+        """
         # Batch statistics must see the whole batch, so chunks are for inference.
-        if torch.is_grad_enabled() or len(pictures) <= CHUNK:
-            embeddings: Tensor = self.tower(pictures)
-            return embeddings
-        return torch.cat([self.tower(chunk) for chunk in torch.split(pictures, CHUNK)])
+        whole = torch.is_grad_enabled() or len(pictures) <= CHUNK
+        chunks = [pictures] if whole else torch.split(pictures, CHUNK)
+        prepared = chunks if prepare is None else map(prepare, chunks)
+        return torch.cat([self.tower(chunk) for chunk in prepared])
+
+
+def like_lengths(lengths: Sequence[int]) -> list[list[int]]:
+    """Divide texts into passes in which little is padding.
+
+    Returns
+    -------
+    list of list of int
+        Positions, from the shortest text to the longest.
+    """
+    parts: list[list[int]] = []
+    longest = 0
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        length = lengths[index]
+        padding = (length - longest) * len(parts[-1]) if parts else 0
+        if not parts or padding > PASS or length * (len(parts[-1]) + 1) > TEXT_CHUNK:
+            parts.append([])
+        parts[-1].append(index)
+        longest = length
+    return parts
 
 
 def last_positions(embeddings: Tensor, lengths: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merclip.errors import InputError
@@ -24,6 +25,7 @@ _NESTING = 6
 _ITEMS = 1000
 _MAY_BE_ZERO = {
     *("n_query_contexts", "n_label_contexts", "token_rank", "n_classes", "dropout"),
+    "anchor_hidden",
     *("f_min", "min_tail", "overlap", "quiet_db"),
 }
 _CHOICES = {
@@ -110,7 +112,6 @@ def check_classifier(values: Any) -> None:
         raise InputError("classifier is a JSON object.")
     labels, threshold = values.get("labels"), values.get("threshold")
     # The embedded model's names stand as the keys of an object.
-    labels = list(map(list, labels.items())) if isinstance(labels, Mapping) else labels
     if labels is not None and not _are_pairs(labels, (str, int)):
         raise InputError("labels are names with their descriptions.")
     prompt = values.get("prompt")
@@ -121,7 +122,28 @@ def check_classifier(values: Any) -> None:
         raise InputError("threshold is a number, or pairs of a name and a number.")
     if not isinstance(values.get("multi_label", False), bool):
         raise InputError("multi_label is true or false.")
+    if values.get("predict_from", "labels") not in ("labels", "anchors", "both"):
+        raise InputError("predict_from is 'labels', 'anchors' or 'both'.")
     _check_calibration(values.get("calibration"))
+
+
+def check_anchors(described: Any, network: NetworkConfig, weights: Path) -> None:
+    """Check how many embedded pictures a file of weights is said to hold of each label.
+
+    Raises
+    ------
+    InputError
+    """
+    if described is None:
+        return
+    pairs = _are_pairs(described, (str, int)) and isinstance(described, list) and described
+    if not pairs or not all(isinstance(n, int) and n > 0 for _, n in described):
+        raise InputError("anchors are pairs of a label and a number of pictures.")
+    if len({name for name, _ in described}) < len(described):
+        raise InputError("anchors name a label twice.")
+    total = sum(count for _, count in described)
+    if weights.is_file() and total * network.width > weights.stat().st_size:
+        raise InputError(f"there are more anchors than {weights.name} has room for.")
 
 
 def least_size(config: NetworkConfig) -> int:
@@ -129,6 +151,7 @@ def least_size(config: NetworkConfig) -> int:
     text, vision = config.backbone["text_cfg"], config.backbone["vision_cfg"]
     width = int(text.get("width", 512))
     total = int(text.get("layers", 12)) * 4 * width**2 + int(text.get("vocab_size", 49408)) * width
+    total += 2 * (1 + len(config.fusion)) * config.width * config.anchor_hidden
     if is_residual(vision):
         widths = [int(width) for width in vision.get("widths", (1,))]
         pairs = zip(widths[:-1], widths[1:], strict=True)

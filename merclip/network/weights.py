@@ -7,11 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from merclip.errors import CheckpointError
 
 SAFE_SUFFIX = ".safetensors"
+
+_DRAWS = {
+    *(nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, nn.init.trunc_normal_),
+    *(Tensor.normal_, Tensor.uniform_),
+}
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it, weights that would be drawn at random keep what lies in their memory.
+
+    For networks of which a file replaces every weight: drawing 25 million numbers takes
+    longer than reading them.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch, unless it is one that draws into a tensor."""
+        kwargs = kwargs or {}
+        if function in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from merclip.preprocess.features import (
     Features,
     pad_features,
 )
-from merclip.preprocess.sample import Preprocessor, Sample
+from merclip.preprocess.sample import FrameChoice, Preprocessor, Sample
 
 __all__ = [
     "MODALITIES",
@@ -21,6 +21,7 @@ __all__ = [
     "FeatureBatch",
     "FeatureCache",
     "Features",
+    "FrameChoice",
     "Place",
     "PreprocessConfig",
     "Preprocessor",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ _HINT_GROWTH, _HINT_NEIGHBOURS, _HINT_ERROR = 1.25, 1, 1.4
 _FIND_GROWTH, _FIND_NEIGHBOURS = 1.1, 2
 _FIND_SIDE = 56  # pixels: in a larger face, OpenCV looks at every pixel, to no gain
 
-_local = threading.local()
+_spare: defaultdict[str, deque[Any]] = defaultdict(deque)
+"""Cascades that nobody uses, by name."""
 
 
 class Box(NamedTuple):
@@ -181,13 +183,14 @@ def _search(
 ) -> list[Box]:
     if min(picture.shape) < smallest:
         return []
-    squares, _, weights = _cascade(name).detectMultiScale3(
-        picture,
-        scaleFactor=growth,
-        minNeighbors=neighbours,
-        minSize=(smallest, smallest),
-        outputRejectLevels=True,
-    )
+    with _cascade(name) as cascade:
+        squares, _, weights = cascade.detectMultiScale3(
+            picture,
+            scaleFactor=growth,
+            minNeighbors=neighbours,
+            minSize=(smallest, smallest),
+            outputRejectLevels=True,
+        )
     pairs = zip(np.reshape(squares, (-1, 4)).tolist(), np.ravel(weights).tolist(), strict=True)
     return [
         Box(left + size / 2, top + size / 2, float(size), weight)
@@ -224,13 +227,21 @@ class _Part(NamedTuple):
         return Box(x + self.left, y + self.top, size, box.confidence)
 
 
-def _cascade(name: str) -> Any:
-    # A cascade keeps the state of its search, so threads cannot share one.
-    known = _local.__dict__.setdefault("cascades", {})
-    if name not in known:
+@contextmanager
+def _cascade(name: str) -> Iterator[Any]:
+    """Lend a cascade; it keeps the state of its search, so two threads get two."""
+    # Those that nobody uses outlive the threads that read one call's clips: reading a
+    # cascade's file takes 20 ms.
+    spare = _spare[name]
+    try:
+        cascade = spare.pop()
+    except IndexError:
         opencv = import_opencv()
-        known[name] = opencv.CascadeClassifier(opencv.data.haarcascades + name)
-    return known[name]
+        cascade = opencv.CascadeClassifier(opencv.data.haarcascades + name)
+    try:
+        yield cascade
+    finally:
+        spare.append(cascade)
 
 
 def _best(boxes: list[Box]) -> list[Box]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from merclip.preprocess.features import MODALITIES
 from merclip.preprocess.text import tokenize
 from merclip.preprocess.vision import frames_to_tensor
 from merclip.types import Audio, ByteArray, Clip, FloatArray, Region, Video
+
+FrameChoice: TypeAlias = Literal["exact", "fast"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,8 @@ class Preprocessor:
         Whether a video brings its own sound when no `audio` is given.
     finder : FaceFinder, optional
         Crops frames to the speaker's face.
+    frames : {"exact", "fast"}
+        "fast" may take a key frame in place of one that is near, as `read_media` says.
     """
 
     def __init__(
@@ -77,11 +81,13 @@ class Preprocessor:
         modalities: str = "LVA",
         use_video_audio: bool = True,
         finder: FaceFinder | None = None,
+        frames: FrameChoice = "exact",
     ) -> None:
         self.config = config
         self.modalities = modalities
         self.use_video_audio = use_video_audio
         self.finder = finder
+        self.frames = frames
 
     def to_dict(self) -> dict[str, Any]:
         """Return all that a sample depends on besides its clip, as built-in types."""
@@ -90,6 +96,7 @@ class Preprocessor:
             "modalities": "".join(sorted(self.modalities)),
             "use_video_audio": self.use_video_audio,
             "faces": self.finder is not None,
+            "frames": self.frames,
         }
 
     def __call__(self, clip: Clip) -> Sample:
@@ -179,6 +186,7 @@ class Preprocessor:
             want_sound=sound,
             sound_block=self.config.audio.segment,
             max_sound_blocks=self.config.audio.n_segments,
+            fast=self.frames == "fast",
         )
 
     def _frames(

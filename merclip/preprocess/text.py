@@ -28,18 +28,23 @@ class Tokens(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def _tokenizer() -> Any:
-    return _tokenizer_module().SimpleTokenizer()
+    module = _module_alone()
+    if module is None:
+        return importlib.import_module("open_clip.tokenizer").SimpleTokenizer()
+    # Executing the module has made one already, which nobody else knows of.
+    made = module.__dict__.pop("_tokenizer", None)
+    return made if isinstance(made, module.SimpleTokenizer) else module.SimpleTokenizer()
 
 
-def _tokenizer_module() -> Any:
-    """Return open_clip's module of this name, if it can be without importing the package.
+def _module_alone() -> Any:
+    """Return open_clip's module of this name, if it can be had without the package.
 
     The package imports torchvision and timm, which takes seconds and is not needed here.
     """
     found = importlib.util.find_spec("open_clip")
     path = Path(found.origin).with_name("tokenizer.py") if found and found.origin else None
     if "open_clip" in sys.modules or path is None or not path.is_file():
-        return importlib.import_module("open_clip.tokenizer")
+        return None
     spec = importlib.util.spec_from_file_location("merclip_clip_tokenizer", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

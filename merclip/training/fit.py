@@ -11,18 +11,23 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from merclip.anchors import BY_LABELS, Answers
 from merclip.engine import Engine, LabelTokens, Reading, embed_labels
 from merclip.errors import InputError
 from merclip.inputs import as_ours
+from merclip.network.anchors import Anchors
 from merclip.parameters import per_clip
 from merclip.preprocess import ClipFeatures, Features, Preprocessor, Sample
 from merclip.rows import check_read, encoding, readable, reason_of, with_row
-from merclip.scoring import best_threshold, probabilities
+from merclip.scoring import best_threshold, fit_temperature, probabilities
 from merclip.training.callbacks import Callback
 from merclip.training.loop import Trainer, TrainingData
+from merclip.training.objective import VegaTraining
 from merclip.training.plan import TrainingPlan, learning_rates
 from merclip.training.sources import FeatureSource, SampleSource, Source
 from merclip.training.split import class_weights, hold_out
+from merclip.training.stream import Stream
+from merclip.training.vega import VegaObjective
 from merclip.types import Clip, Clips
 
 Array = np.ndarray[Any, Any]
@@ -44,6 +49,9 @@ class FitSettings:
     class_weight: Any = None
     seed: int = 0
     reading: Reading = Reading(for_training=True)
+    train_dtype: Literal["float32", "bfloat16"] = "float32"
+    objective: VegaObjective | None = None
+    answers: Answers = BY_LABELS
     callbacks: Sequence[Callback] = ()
     progress: bool = False
     checkpoint_dir: Path | None = None
@@ -76,6 +84,7 @@ def fit_network(
     *,
     sample_weight: Any = None,
     groups: Any = None,
+    stream: Stream | None = None,
 ) -> FitOutcome:
     """Train in place.
 
@@ -91,6 +100,8 @@ def fit_network(
         In the order of `classes`.
     settings : FitSettings
     sample_weight, groups : sequence of length n, optional
+    stream : Stream, optional
+        What earlier calls of `partial_fit` left.
     """
     network = engine.network
     sample_weight = per_clip(sample_weight, len(clips), "sample_weight")
@@ -99,6 +110,7 @@ def fit_network(
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(settings.seed)
             network.set_classes(len(classes))
+    objective = _objective(engine, settings)
     source, kept = _source(engine, clips, settings)
     targets = targets[kept]
     if not settings.multi_label and len(np.unique(targets)) < settings.least_classes:
@@ -111,16 +123,25 @@ def fit_network(
     sample_weight = None if sample_weight is None else sample_weight[kept]
     weights = _weights(targets, train, classes, sample_weight, settings)
     part = partial(_part, source, targets, weights)
+    trained, embed = network.fusion_trained, embed_labels
+    if stream is not None:
+        trained, embed = stream.begin(trained), stream.labels
+        objective = stream.objective(objective)
     trainer = Trainer(
         network,
-        _plan(settings, network.fusion_trained),
-        partial(embed_labels, network, tokens) if network.config.use_label_encoder else None,
+        _plan(settings, trained),
+        partial(embed, network, tokens) if network.config.use_label_encoder else None,
+        objective=objective,
+        answers=settings.answers,
+        stream=stream,
         callbacks=settings.callbacks,
         progress=settings.progress,
         directory=settings.checkpoint_dir,
     )
     held_out = part(validation) if len(validation) else None
     trainer.fit(part(train), held_out)
+    if held_out is not None and objective is not None and objective.anchors is not None:
+        _fit_branch_temperature(trainer, held_out, objective.anchors)
     threshold = None
     if settings.multi_label and held_out is not None:
         logits = trainer.predict(held_out).cpu().numpy()
@@ -128,6 +149,31 @@ def fit_network(
             probabilities(logits, multi_label=True), held_out.targets.numpy()
         )
     return FitOutcome(trainer.history, trainer.interrupted, threshold)
+
+
+def _objective(engine: Engine, settings: FitSettings) -> VegaTraining | None:
+    """Return VEGA's losses, with a branch in the network if they compare with anchors."""
+    network, anchors = engine.network, settings.answers.anchors
+    if settings.objective is None:
+        return None
+    compares = anchors is not None and settings.objective.uses_anchors
+    if compares and network.anchor_branch is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(settings.seed)
+            network.set_anchor_branch(network.config.width)
+    return VegaTraining(network, settings.objective, anchors)
+
+
+def _fit_branch_temperature(trainer: Trainer, held_out: TrainingData, anchors: Anchors) -> None:
+    branch = trainer.network.anchor_branch
+    assert branch is not None
+    branch.temperature.fill_(1.0)
+    trainer.answers = Answers("anchors", anchors)
+    logits, columns = trainer.predict(held_out).cpu(), anchors.places[held_out.targets]
+    kept = columns >= 0
+    if kept.any():
+        found = fit_temperature(logits[kept].numpy(), columns[kept].numpy())
+        branch.temperature.fill_(found)
 
 
 def _plan(settings: FitSettings, fusion_trained: bool) -> TrainingPlan:
@@ -141,6 +187,7 @@ def _plan(settings: FitSettings, fusion_trained: bool) -> TrainingPlan:
         microbatch=min(microbatch, settings.batch_size),
         multi_label=settings.multi_label,
         seed=settings.seed,
+        dtype=getattr(torch, settings.train_dtype) if full else torch.float32,
     )
 
 
@@ -153,7 +200,7 @@ def _source(
             raise InputError("tune='full' trains the encoders and needs clips, not features.")
         if settings.reading.on_error == "raise":
             check_read(clips)
-        return _feature_source(engine, list(clips))
+        return _feature_source(engine, clips)
     if settings.tune == "head":
         return _feature_source(engine, _encode(engine, clips, settings))
     return _sample_source(engine, clips, settings.reading)
@@ -164,9 +211,11 @@ def _encode(engine: Engine, clips: Clips, settings: FitSettings) -> list[ClipFea
     return list(encoding(encoded, len(clips), bar=settings.progress))
 
 
-def _feature_source(engine: Engine, features: list[ClipFeatures]) -> tuple[Source, list[int]]:
+def _feature_source(engine: Engine, features: Sequence[ClipFeatures]) -> tuple[Source, list[int]]:
     kept = readable(features, "not trained on", least=True)
-    return FeatureSource([features[i] for i in kept], engine.network), kept
+    # Features of a file stay there.
+    taken = features if len(kept) == len(features) else [features[i] for i in kept]
+    return FeatureSource(taken, engine.network), kept
 
 
 def _sample_source(engine: Engine, clips: Clips, reading: Reading) -> tuple[Source, list[int]]:
@@ -184,7 +233,13 @@ def _sample_source(engine: Engine, clips: Clips, reading: Reading) -> tuple[Sour
             raise with_row(as_ours(error), row, clips[row]) from error
 
     vision = engine.checkpoint.preprocess.vision
-    return SampleSource(len(kept), read, engine.network, vision), kept
+    lengths = [_text_length(clips[row]) for row in kept]
+    return SampleSource(len(kept), read, engine.network, vision, lengths), kept
+
+
+def _text_length(clip: Clip) -> int:
+    text = getattr(clip, "text", None)
+    return len(text) if isinstance(text, str) else 0
 
 
 def _error(preprocessor: Preprocessor, clip: Clip) -> str | None:
@@ -203,10 +258,13 @@ def _weights(
         weights *= sample_weight.astype(np.float32)
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
             raise InputError("sample_weight holds finite numbers of at least 0, not all 0.")
-    if settings.class_weight is not None:
+    class_weight = settings.class_weight
+    if class_weight is None and settings.objective is not None and settings.objective.balanced:
+        class_weight = "balanced"
+    if class_weight is not None:
         if targets.ndim != 1:
             raise InputError("class_weight is for one-of-n labels; use sample_weight.")
-        weights *= class_weights(settings.class_weight, targets[train], classes)[targets]
+        weights *= class_weights(class_weight, targets[train], classes)[targets]
     return weights
 
 
@@ -228,3 +286,7 @@ class _Subset:
 
     def batch(self, indices: Sequence[int]) -> Any:
         return self.source.batch([self.positions[i] for i in indices])
+
+    def alike(self, indices: Sequence[int]) -> list[int]:
+        places = {self.positions[i]: i for i in indices}
+        return [places[position] for position in self.source.alike(list(places))]

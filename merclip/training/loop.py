@@ -15,15 +15,22 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from merclip.anchors import BY_LABELS, Answers
 from merclip.network import MERCLIP
 from merclip.training.callbacks import Callback
 from merclip.training.losses import clip_losses, validation_score
+from merclip.training.masters import MasterWeights
+from merclip.training.objective import VegaTraining
 from merclip.training.plan import TrainingPlan, optimizer, schedule, trainable
 from merclip.training.sources import Source
 from merclip.training.state import BestState, load_state, save_state
+from merclip.training.stream import Stream, constant
+from merclip.training.vega import Totals
 
 logger = logging.getLogger("merclip")
 MAX_LOG_SCALE = float(np.log(100))
+VALIDATED = 256
+"""Clips of known features in one pass without gradients."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,12 @@ class Trainer:
     labels : callable, or None
         Returns label embeddings of shape (k, D), with gradients to the label
         contexts; None without a label encoder.
+    objective : VegaTraining, optional
+        What is minimised in place of the cross-entropy of labels.
+    answers : Answers
+        What validation scores.
+    stream : Stream, optional
+        Of which this is one call: there is no best epoch and no end to the schedule.
     callbacks : sequence of Callback
     progress : bool
         Show a bar with the time left, the loss and the validation score.
@@ -80,6 +93,9 @@ class Trainer:
         plan: TrainingPlan,
         labels: Callable[[], Tensor] | None,
         *,
+        objective: VegaTraining | None = None,
+        answers: Answers = BY_LABELS,
+        stream: Stream | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = False,
         directory: Path | None = None,
@@ -87,6 +103,9 @@ class Trainer:
         self.network = network
         self.plan = plan
         self.labels = labels
+        self.objective = objective
+        self.answers = answers
+        self.stream = stream
         self.callbacks = list(callbacks)
         self.progress = progress
         self.directory = directory
@@ -100,34 +119,48 @@ class Trainer:
         """Run all epochs, then put the best one's weights in place."""
         self.network.fusion_trained = True
         self._identity = {**self.plan.identity(), "data": _digest(train)}
-        parameters = trainable(self.network, self.plan)
-        adam = optimizer(self.network, self.plan)
-        rate = schedule(adam, self.plan, self.plan.epochs * self._steps(train))
+        parameters, extra = trainable(self.network, self.plan), []
+        if self.objective is not None:
+            self._identity["objective"] = self.objective.identity()
+            extra = self.objective.parameters()
+        adam, rate = self._optimizer(extra, self.plan.epochs * self._steps(train))
+        masters = self._masters = MasterWeights(self.network, adam, self.plan.dtype)
         # Dropout draws from torch's global generator; its state is put back after.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.plan.seed)
-            best = BestState(parameters, _buffers(self.network))
+        with torch.random.fork_rng(devices=[]), masters:
+            torch.manual_seed(self._seed())
+            best = self._best(masters.of([*parameters, *extra]))
             self._resume(adam, rate, best)
+            masters.round()
             try:
                 self._epochs(train, validation, adam, rate, best)
             except KeyboardInterrupt:
                 self.interrupted = True
                 logger.warning("Training was interrupted; the best state so far is kept.")
-        best.restore()
+            best.restore()
+        if self.stream is not None:
+            self.stream.calls += 1
         self.network.eval().requires_grad_(False)
         for callback in self.callbacks:
             callback.on_fit_end(self)
 
+    def _optimizer(self, extra: list[nn.Parameter], n_steps: int) -> tuple[AdamW, LambdaLR]:
+        if self.stream is None:
+            adam = optimizer(self.network, self.plan, extra)
+            return adam, schedule(adam, self.plan, n_steps)
+        adam = self.stream.optimizer(self.network, self.plan, extra)
+        return adam, constant(adam)
+
+    def _best(self, parameters: list[nn.Parameter]) -> BestState:
+        if self.stream is not None:
+            return BestState([], [])
+        return BestState(parameters, _buffers(self.network))
+
+    def _seed(self) -> int:
+        return self.plan.seed if self.stream is None else self.stream.seed(self.plan.seed)
+
     def predict(self, data: TrainingData) -> Tensor:
         """Return logits of shape (n, k), in evaluation mode."""
-        self.network.eval()
-        with torch.inference_mode():
-            labels = None if self.labels is None else self.labels()
-            chunks = [
-                self._logits(data.source.batch(indices), labels)
-                for indices in _chunks(list(range(len(data))), self.plan.microbatch)
-            ]
-        return torch.cat(chunks)
+        return self._evaluated(data)[0]
 
     def _epochs(
         self,
@@ -166,7 +199,7 @@ class Trainer:
         if not self.plan.train_encoders:
             self.network.encoders.eval()
         self.network.label_encoder.eval()
-        generator = np.random.default_rng([self.plan.seed, epoch])
+        generator = np.random.default_rng([self._seed(), epoch])
         order = generator.permutation(len(train)).tolist()
         total = 0.0
         for step, indices in enumerate(_chunks(order, self.plan.batch_size), start=1):
@@ -180,20 +213,31 @@ class Trainer:
 
     def _step(self, train: TrainingData, indices: list[int], adam: AdamW) -> float:
         adam.zero_grad(set_to_none=True)
-        whole = float(train.weights[indices].sum().clamp_min(1e-12))
+        totals = _totals(train.weights[indices])
+        if self.objective is not None:
+            self.objective.begin(training=True)
         total = 0.0
-        for part in _chunks(indices, self.plan.microbatch):
-            logits = self._logits(train.source.batch(part), self._label_embeddings())
-            targets = train.targets[part].to(logits.device)
-            losses = clip_losses(logits, targets, self.plan.multi_label)
-            loss = (losses * train.weights[part].to(losses.device)).sum() / whole
+        labels = self._label_embeddings()
+        # Labels are encoded once for all parts: what these ask of them adds up in between.
+        learns = labels is not None and labels.requires_grad
+        asked = labels.detach().requires_grad_() if labels is not None and learns else labels
+        for part in self._parts(train, indices):
+            batch = train.source.batch(part)
+            loss = self._loss(batch, asked, train.targets[part], train.weights[part], totals)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
+        if learns and asked is not None and labels is not None:
+            labels.backward(asked.grad)  # type: ignore[no-untyped-call]
         parameters = [p for group in adam.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(parameters, self.plan.clip_norm)
         adam.step()
         self._clamp_scales()
+        self._masters.round()
         return total
+
+    def _parts(self, train: TrainingData, indices: list[int]) -> list[list[int]]:
+        size = self.plan.microbatch
+        return _chunks(train.source.alike(indices) if size < len(indices) else indices, size)
 
     def _clamp_scales(self) -> None:
         # Beyond its largest value a scale's gradient is zero, and it could never return.
@@ -212,19 +256,52 @@ class Trainer:
                 self._frozen_labels = self.labels()
         return self._frozen_labels
 
-    def _logits(self, batch: Any, labels: Tensor | None) -> Tensor:
+    def _loss(
+        self,
+        batch: Any,
+        labels: Tensor | None,
+        targets: Tensor,
+        weights: Tensor,
+        totals: Totals,
+    ) -> Tensor:
+        """Return what a part of a batch adds to the batch's loss."""
+        if self.objective is not None:
+            return self.objective.loss(batch, labels, targets, weights, totals)
         fused = self.network.fuse(batch)
-        return self.network.logits(fused, labels, self.plan.multi_label)
+        logits = self.network.logits(fused, labels, self.plan.multi_label)
+        losses = clip_losses(logits, targets.to(logits.device), self.plan.multi_label)
+        return (losses * weights.to(losses.device)).sum() / totals.weight
 
     def _validate(self, validation: TrainingData | None) -> dict[str, float | None]:
         if validation is None:
             return {"val_loss": None, "val_score": None}
-        logits = self.predict(validation).cpu()
-        losses = clip_losses(logits, validation.targets, self.plan.multi_label)
-        weights = validation.weights
-        loss = (losses * weights).sum() / weights.sum().clamp_min(1e-12)
+        logits, loss = self._evaluated(validation)
+        logits = logits.cpu()
+        if self.objective is None:
+            losses = clip_losses(logits, validation.targets, self.plan.multi_label)
+            loss = float((losses * validation.weights).sum() / _totals(validation.weights).weight)
         score = validation_score(logits.numpy(), validation.targets.numpy(), self.plan.multi_label)
-        return {"val_loss": float(loss), "val_score": score}
+        return {"val_loss": loss, "val_score": score}
+
+    def _evaluated(self, data: TrainingData) -> tuple[Tensor, float]:
+        """Return logits of shape (n, k), and the loss of an objective that is not labels alone."""
+        self.network.eval()
+        chunks, loss, totals = [], 0.0, _totals(data.weights)
+        with torch.no_grad():
+            labels = self._label_embeddings()
+        size = self.plan.microbatch if self.plan.train_encoders else VALIDATED
+        with torch.inference_mode():
+            for indices in _chunks(list(range(len(data))), size):
+                batch = data.source.batch(indices)
+                fused = self.network.fuse(batch)
+                chunks.append(
+                    self.answers.logits(self.network, fused, labels, self.plan.multi_label)
+                )
+                if self.objective is not None:
+                    self.objective.begin(training=False)
+                    parts = data.targets[indices], data.weights[indices]
+                    loss += float(self.objective.loss(batch, labels, *parts, totals))
+        return torch.cat(chunks), loss
 
     def _steps(self, train: TrainingData) -> int:
         return -(-len(train) // self.plan.batch_size)
@@ -236,6 +313,10 @@ class Trainer:
     def _save(self, adam: AdamW, rate: LambdaLR, best: BestState) -> None:
         if self.directory is not None:
             save_state(self.directory, self._identity, adam, rate, best, self.history)
+
+
+def _totals(weights: Tensor) -> Totals:
+    return Totals(float(weights.sum().clamp_min(1e-12)), float((weights > 0).sum()))
 
 
 def _digest(data: TrainingData) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -75,6 +77,8 @@ class TrainingPlan:
         Clips in one forward pass; gradients of a batch add up over them.
     multi_label : bool
     seed : int
+    dtype : torch.dtype
+        Precision in which the encoders compute while they train; weights stay float32.
     weight_decay : float
         MER-CLIP: 0.001.
     warmup : float
@@ -92,6 +96,7 @@ class TrainingPlan:
     microbatch: int = 16
     multi_label: bool = False
     seed: int = 0
+    dtype: torch.dtype = torch.float32
     weight_decay: float = 1e-3
     warmup: float = 0.05
     final_rate: float = 0.01
@@ -105,6 +110,7 @@ class TrainingPlan:
             "train_encoders": self.train_encoders,
             "multi_label": self.multi_label,
             "seed": self.seed,
+            "dtype": str(self.dtype),
             "rates": [self.rates.encoders, self.rates.head],
         }
 
@@ -120,13 +126,14 @@ def trainable(network: MERCLIP, plan: TrainingPlan) -> list[nn.Parameter]:
     return chosen
 
 
-def optimizer(network: MERCLIP, plan: TrainingPlan) -> AdamW:
+def optimizer(network: MERCLIP, plan: TrainingPlan, extra: Sequence[nn.Parameter] = ()) -> AdamW:
     """Return AdamW with one rate for encoders and one for the rest.
 
-    Norms, biases, scales and embeddings of positions are not decayed (ours).
+    Norms, biases, scales and embeddings of positions are not decayed (ours). `extra` is
+    what the objective learns beside the network.
     """
-    groups = []
-    rated = [(network.head_parameters(), plan.rates.head)]
+    groups: list[dict[str, Any]] = []
+    rated = [([*network.head_parameters(), *extra], plan.rates.head)]
     if plan.train_encoders:
         rated.append((network.encoder_parameters(), plan.rates.encoders))
     for parameters, rate in rated:
@@ -135,7 +142,9 @@ def optimizer(network: MERCLIP, plan: TrainingPlan) -> AdamW:
         plain = [p for p in live if p.ndim < 2]
         groups.append({"params": decayed, "lr": rate, "weight_decay": plan.weight_decay})
         groups.append({"params": plain, "lr": rate, "weight_decay": 0.0})
-    return AdamW([group for group in groups if group["params"]], betas=BETAS)
+    # One pass over each weight in place of ten: three times as fast on a CPU.
+    fused = network.device.type in ("cpu", "cuda")
+    return AdamW([group for group in groups if group["params"]], betas=BETAS, fused=fused)
 
 
 def schedule(adam: AdamW, plan: TrainingPlan, n_steps: int) -> LambdaLR:

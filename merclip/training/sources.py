@@ -21,6 +21,10 @@ class Source(Protocol):
         """Return the features of some clips, with gradients if encoders train."""
         ...
 
+    def alike(self, indices: Sequence[int]) -> list[int]:
+        """Return the clips of a batch in the order in which its parts waste least padding."""
+        ...
+
 
 class FeatureSource:
     """Features that frozen encoders made once."""
@@ -36,6 +40,10 @@ class FeatureSource:
         """Pad cached features."""
         return pad_features([self.features[i] for i in indices], self.network.device)
 
+    def alike(self, indices: Sequence[int]) -> list[int]:
+        """Leave the order: what is padded goes through no tower."""
+        return list(indices)
+
 
 class SampleSource:
     """Preprocessed clips, encoded anew in each step.
@@ -46,15 +54,23 @@ class SampleSource:
     read : callable from position to Sample
     network : MERCLIP
     vision : VisionConfig
+    text_lengths : sequence of int, optional
+        About how long each clip's text is.
     """
 
     def __init__(
-        self, n_clips: int, read: Callable[[int], Sample], network: MERCLIP, vision: VisionConfig
+        self,
+        n_clips: int,
+        read: Callable[[int], Sample],
+        network: MERCLIP,
+        vision: VisionConfig,
+        text_lengths: Sequence[int] | None = None,
     ) -> None:
         self.n_clips = n_clips
         self.read = read
         self.network = network
         self.vision = vision
+        self.text_lengths = [0] * n_clips if text_lengths is None else text_lengths
         self._cache: dict[int, Sample] = {}
         self._room = CACHE_BYTES
 
@@ -65,6 +81,10 @@ class SampleSource:
         """Run the encoders."""
         rows = self.network.encode([self._sample(i) for i in indices], self.vision)
         return pad_features([ClipFeatures(row) for row in rows], self.network.device)
+
+    def alike(self, indices: Sequence[int]) -> list[int]:
+        """Sort by the length of the text: the text tower runs over the longest of a part."""
+        return sorted(indices, key=lambda index: self.text_lengths[index])
 
     def _sample(self, index: int) -> Sample:
         if index in self._cache:

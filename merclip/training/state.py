@@ -39,7 +39,11 @@ class BestState:
             rank = (float(record["epoch"]), 0.0)
         if self.rank is None or rank > self.rank:
             self.rank = rank
-            self.copies = [tensor.detach().cpu().clone() for tensor in self.live]
+            if not self.copies:
+                self.copies = [torch.empty_like(tensor, device="cpu") for tensor in self.live]
+            with torch.no_grad():
+                for copy, tensor in zip(self.copies, self.live, strict=True):
+                    copy.copy_(tensor)
 
     def restore(self) -> None:
         """Put the best weights back; without any epoch nothing changes."""
