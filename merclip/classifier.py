@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor
 
 from merclip._optional import import_pandas
+from merclip._shown import shown
 from merclip._warn import Skipped
 from merclip.anchors import (
     AnchorsLike,
@@ -436,6 +437,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels = LabelSet.of(classes)
         if labels is None:
             raise LabelError("The first call of partial_fit needs classes=, or set labels=.")
+        if classes is not None and set(LabelSet.of(classes).names) != set(labels.names):
+            raise LabelError(
+                f"classes={shown(list(LabelSet.of(classes).names))} are not those that are learned "
+                f"already, {shown(list(labels.names))}; start anew with another classifier."
+            )
         clips, y = self._labelled(X, y)
         targets = self._targets(y, labels)
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)

@@ -14,11 +14,18 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor
 
 from merclip._shown import shown
+from merclip._warn import warn
 from merclip.anchors import AnchorsLike, anchors_of, check_names, embedded, listed
 from merclip.classifier import EmotionClassifier
 from merclip.dialogues import LETTERS, Dialogue, as_dialogues
 from merclip.engine import choose_device
-from merclip.errors import InputError, InputTypeError, LabelError, NotFittedError
+from merclip.errors import (
+    InputError,
+    InputTypeError,
+    LabelError,
+    ModalityWarning,
+    NotFittedError,
+)
 from merclip.labels import LabelSet, LabelsLike, encode_targets, names_in
 from merclip.network.anchors import Anchors
 from merclip.network.dialogue import DialogueConfig, DialogueNetwork
@@ -730,6 +737,7 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         """Return dialogues as tensors, their clips encoded together."""
         parts = self._feature_parts(dialogues)
         letters = self._letters(parts)
+        self._warn_of_unused(parts, letters)
         widths = self._widths(parts[0])
         return [
             EncodedDialogue(
@@ -788,6 +796,21 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             for letter in MODALITIES
             if any(letter in given and bool(given[letter].any()) for given in parts)
         )
+
+    def _warn_of_unused(self, parts: Sequence[Mapping[str, Tensor]], letters: str) -> None:
+        """Say which modalities are left out because nothing was learned of them."""
+        if self.modalities is not None or not hasattr(self, "network_"):
+            return
+        given = {letter for part in parts for letter, rows in part.items() if bool(rows.any())}
+        unused = [name for letter, name in MODALITIES.items() if letter in given - set(letters)]
+        if unused:
+            learned = [MODALITIES[letter] for letter in letters]
+            message = (
+                f"This model learned from dialogues with {' and '.join(learned)} alone: "
+                f"{' and '.join(unused)} of these utterances has no say. Fit on dialogues that "
+                "have it."
+            )
+            warn(ModalityWarning(message))
 
     def _widths(self, first: Mapping[str, Tensor]) -> Mapping[str, int]:
         if hasattr(self, "network_"):

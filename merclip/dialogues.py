@@ -173,8 +173,10 @@ def _as_utterances(given: Any) -> Clips | Features | dict[str, Array]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         what = "one string" if isinstance(given, (str, bytes)) else type(given).__name__
         raise InputTypeError(f"A dialogue is a list of utterances, got {what}.")
-    if isinstance(given, (list, tuple)) and all(isinstance(item, str) for item in given):
-        return as_clips(None, None, list(given)).clips if given else Clips([])
+    if isinstance(given, (list, tuple)):
+        # A string is what was said, also beside clips: it is never a path.
+        said = [{"text": item} if isinstance(item, str) else item for item in given]
+        return as_clips(said).clips if said else Clips([])
     return as_clips(given).clips
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,14 @@ import torch
 from sklearn.base import clone
 from sklearn.metrics import f1_score, precision_score
 
-from merclip import Callback, Clip, ConversationClassifier, Dialogue, errors
+from merclip import (
+    Callback,
+    Clip,
+    ConversationClassifier,
+    Dialogue,
+    EmotionClassifier,
+    errors,
+)
 from merclip.datasets import load_iemocap, load_meld
 from merclip.training import DialogueSettings, VegaObjective
 from merclip.training.dialogues import (
@@ -508,3 +516,27 @@ def test_clips_without_dialogues_say_so():
 
     with pytest.raises(errors.InputError, match="not of dialogues"):
         load_clips("examples/lines.csv").dialogues()
+
+
+def test_a_string_is_what_was_said_also_beside_clips():
+    dialogue = Dialogue(["Hello.", {"text": "Hi."}, "a.mp4"])
+    assert [clip.text for clip in dialogue.utterances] == ["Hello.", "Hi.", "a.mp4"]
+    assert all(clip.video is None for clip in dialogue.utterances)
+
+
+def test_modalities_that_nothing_was_learned_of_are_named(fitted):
+    talk = make_dialogues(1, modalities=("text", "audio", "video"))[0]
+    with pytest.warns(errors.ModalityWarning, match="text and audio alone: video of these"):
+        fitted.predict(talk)
+    chosen = make_classifier(modalities=["text"], settings=QUICK).fit([talk])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chosen.predict(talk)
+
+
+def test_the_other_classifier_says_whose_model_it_is(fitted, tmp_path):
+    fitted.save_pretrained(tmp_path / "talks")
+    with pytest.raises(errors.CheckpointError, match="ConversationClassifier.from_pretrained"):
+        EmotionClassifier.from_pretrained(tmp_path / "talks")
+    with pytest.raises(errors.CheckpointError, match="There is no conversation model in"):
+        ConversationClassifier.from_pretrained(tmp_path / "nothing")

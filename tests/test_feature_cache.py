@@ -394,9 +394,11 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(cached, reads, clips_and_lab
     for _ in range(5):
         next(run)
     run.close()
-    assert len(reads) == 8  # two batches, both kept whole
+    kept = [f"clip{number}" for number in range(8)]  # two batches, both whole
+    assert set(kept) <= set(reads)  # threads may have read a few clips ahead of them
+    del reads[:]
     np.testing.assert_array_equal(cached(batch_size=4).predict_proba(clips), expected)
-    assert len(reads) == len(clips)
+    assert sorted(reads + kept) == sorted(f"clip{number}" for number in range(len(clips)))
 
 
 def test_a_write_that_is_interrupted_leaves_nothing(tmp_path, monkeypatch):

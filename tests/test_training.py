@@ -8,7 +8,7 @@ import torch
 
 from conftest import make_clips
 from merclip import Callback, Clip, EarlyStopping, Video
-from merclip.errors import MerclipWarning
+from merclip.errors import LabelError, MerclipWarning
 from merclip.training import PRESETS, TrainingPlan, class_weights, hold_out, learning_rates
 from merclip.training.losses import clip_losses, validation_score
 
@@ -359,6 +359,8 @@ def test_partial_fit_needs_classes_first(tiny, data):
     classifier = tiny().partial_fit(clips[:1], y[:1], classes=["happy", "angry", "sad"])
     assert classifier.classes_.tolist() == ["angry", "happy", "sad"]
     classifier.partial_fit(clips, y)
+    with pytest.raises(LabelError, match="are not those that are learned"):
+        classifier.partial_fit(clips, y, classes=["happy", "angry", "bored"])
 
 
 def test_warm_start_goes_on_from_the_last_fit(tiny, data):

@@ -421,7 +421,7 @@ def test_bfloat16_learns_as_float32_does_and_leaves_float32(tiny, data):
     runs = [full(tiny, train_dtype=dtype).fit(clips, y) for dtype in ("float32", "bfloat16")]
     losses = [[record["loss"] for record in run.history_] for run in runs]
     assert losses[0] != losses[1]
-    np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.1)
     assert losses[1][-1] < losses[1][0]
     found, before = weights(runs[1]), weights(full(tiny))
     assert {value.dtype for value in found.values()} == {torch.float32}

@@ -300,6 +300,11 @@ def _read_config(directory: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
         raise CheckpointError(f"{path} is not a merclip configuration.")
+    if "conversation" in config:
+        raise CheckpointError(
+            f"{directory} holds a conversation model: ConversationClassifier.from_pretrained "
+            "loads it."
+        )
     version = config["format_version"]
     if version > FORMAT_VERSION:
         raise CheckpointError(

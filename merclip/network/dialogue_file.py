@@ -108,6 +108,11 @@ def _read(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"There is no conversation model in {str(directory)!r}: give a directory that "
+            "ConversationClassifier.save_pretrained wrote."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("architecture") != ARCHITECTURE:
