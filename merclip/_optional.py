@@ -9,12 +9,17 @@ from typing import Any
 from merclip.errors import MissingExtraError
 
 
+def install_of(extra: str) -> str:
+    """Return how an extra is installed. merclip is not on PyPI yet, so a clone is needed."""
+    return f'pip install -e ".[{extra}]" in a clone of merclip'
+
+
 def _import(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"This needs the package {module!r}: pip install 'merclip[{extra}]'."
+            f"This needs the package {module!r}: {install_of(extra)}."
         ) from error
 
 
@@ -39,7 +44,7 @@ def import_opencv() -> Any:
     if not hasattr(opencv, "CascadeClassifier"):
         raise MissingExtraError(
             f"OpenCV {opencv.__version__} no longer finds faces with cascades: "
-            "pip install 'merclip[face]' brings one that does."
+            f"{install_of('face')} brings one that does."
         )
     return opencv
 

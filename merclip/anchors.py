@@ -26,7 +26,7 @@ from merclip.errors import (
     MerclipError,
     MerclipWarning,
 )
-from merclip.inputs import BrokenRow, as_ours
+from merclip.inputs import ENCODED, BrokenRow, as_ours
 from merclip.labels import Label, LabelSet
 from merclip.media import frame_to_rgb
 from merclip.network import MERCLIP
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 Source: TypeAlias = Literal["labels", "anchors", "both"]
 _NAMED = 10
 """Bad pictures that a message lists."""
-
 PictureLike: TypeAlias = Union[
     str, os.PathLike[str], bytes, BinaryIO, np.ndarray[Any, Any], torch.Tensor, "av.VideoFrame"
 ]
@@ -322,7 +321,7 @@ def _clip(picture: Any) -> Clip:
             return Clip(video=Video(picture[..., None] if grey else picture, fps=1.0))
         if hasattr(picture, "to_ndarray"):
             return Clip(video=Video(frame_to_rgb(picture), fps=1.0))
-        if picture is None or (hasattr(picture, "convert") and hasattr(picture, "mode")):
+        if not (isinstance(picture, (*ENCODED, Video)) or hasattr(picture, "read")):
             raise InputTypeError(
                 "A picture is a path, bytes, a binary file, an array of shape (H, W, 3) or "
                 f"(H, W), or a frame of PyAV, got {type(picture).__name__}; of a PIL image give "

@@ -17,7 +17,7 @@ from merclip._shown import shown
 from merclip._warn import warn
 from merclip.anchors import AnchorsLike, anchors_of, check_names, embedded, listed
 from merclip.classifier import EmotionClassifier
-from merclip.dialogues import LETTERS, Dialogue, as_dialogues
+from merclip.dialogues import LETTERS, NAMELESS, Dialogue, as_dialogues, called
 from merclip.engine import choose_device
 from merclip.errors import (
     InputError,
@@ -741,15 +741,16 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         widths = self._widths(parts[0])
         return [
             EncodedDialogue(
-                _checked(given, letters, dialogue, widths),
+                _checked(given, letters, name, widths),
                 self._speakers(dialogue),
                 torch.from_numpy(self._targets(dialogue) if learn else _unknown(dialogue)),
             )
-            for dialogue, given in zip(dialogues, parts, strict=True)
+            for name, dialogue, given in zip(called(dialogues), dialogues, parts, strict=True)
         ]
 
     def _feature_parts(self, dialogues: Sequence[Dialogue]) -> list[dict[str, Tensor]]:
-        of_clips = [d for d in dialogues if not isinstance(d.utterances, dict)]
+        pairs = zip(called(dialogues), dialogues, strict=True)
+        of_clips = [(name, d) for name, d in pairs if not isinstance(d.utterances, dict)]
         if not of_clips:
             return [_tensors(dialogue) for dialogue in dialogues]
         made = iter(self._embeddings(of_clips))
@@ -758,8 +759,8 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             for dialogue in dialogues
         ]
 
-    def _embeddings(self, dialogues: Sequence[Dialogue]) -> list[dict[str, Tensor]]:
-        """Return for each modality the global embedding of each utterance."""
+    def _embeddings(self, dialogues: Sequence[tuple[str, Dialogue]]) -> list[dict[str, Tensor]]:
+        """Return for each modality the global embedding of each utterance of named dialogues."""
         encoder = self._encoder()
         engine = encoder._ready().engine
         origin = engine.fingerprint()
@@ -771,13 +772,13 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self._origin = origin
         clips = [
             clip
-            for d in dialogues
-            if not isinstance(d.utterances, Features)
-            for clip in d.utterances
+            for name, dialogue in dialogues
+            if not isinstance(dialogue.utterances, Features)
+            for clip in _placed(name, dialogue)
         ]
         fresh = iter(_encoded(encoder, clips) if clips else ())
         found = []
-        for dialogue in dialogues:
+        for _, dialogue in dialogues:
             given = dialogue.utterances
             if isinstance(given, Features):
                 rows = encoder._read(given)
@@ -991,6 +992,17 @@ def _tensors(dialogue: Dialogue) -> dict[str, Tensor]:
     return {letter: torch.from_numpy(part) for letter, part in dialogue.utterances.items()}
 
 
+def _placed(name: str, dialogue: Dialogue) -> Iterable[Any]:
+    """Return a dialogue's clips, called by their dialogue and their place in it."""
+    clips: Iterable[Any] = dialogue.utterances
+    if name == NAMELESS:
+        return clips
+    return [
+        replace(clip, id=", ".join(filter(None, [name, f"utterance {place}", clip.name])))
+        for place, clip in enumerate(clips)
+    ]
+
+
 def _encoded(encoder: EmotionClassifier, clips: list[Any]) -> Sequence[ClipFeatures]:
     """Encode utterances; one that cannot be read is an error, or keeps an empty turn."""
     reading = encoder._reading(for_training=True)
@@ -1017,27 +1029,26 @@ def _global(network: Any, rows: Sequence[ClipFeatures]) -> dict[str, Tensor]:
 
 
 def _checked(
-    given: Mapping[str, Tensor], letters: str, dialogue: Dialogue, widths: Mapping[str, int]
+    given: Mapping[str, Tensor], letters: str, name: str, widths: Mapping[str, int]
 ) -> dict[str, Tensor]:
-    """Return the features that a network takes.
+    """Return those features of the dialogue of this name that a network takes.
 
     Raises
     ------
     InputError
         One is not there, or has another width.
     """
-    called = "A dialogue" if dialogue.name is None else f"Dialogue {dialogue.name!r}"
     lacking = [MODALITIES[letter] for letter in letters if letter not in given]
     if lacking or not letters:
         raise InputError(
-            f"{called} has no features of {lacking or 'any modality'}; it has "
+            f"{name} has no features of {lacking or 'any modality'}; it has "
             f"{[MODALITIES[letter] for letter in given]}."
         )
     for letter in letters:
         width = given[letter].shape[1]
         if width != widths.get(letter, width):
             raise InputError(
-                f"{called} has {width} features of {MODALITIES[letter]} for each utterance, and "
+                f"{name} has {width} features of {MODALITIES[letter]} for each utterance, and "
                 f"{widths[letter]} are expected."
             )
     return {letter: given[letter] for letter in letters}

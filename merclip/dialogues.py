@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 Utterances: TypeAlias = "ClipsLike | Features | Mapping[str, Any] | Sequence[str]"
 """Clips, texts, encoded clips, or a mapping from modality to an array of features."""
 
+NAMELESS = "A dialogue"
 LETTERS = {name: letter for letter, name in MODALITIES.items()}
 
 
@@ -119,7 +120,7 @@ class Dialogue:
 
     @property
     def _called(self) -> str:
-        return "A dialogue" if self.name is None else f"Dialogue {self.name!r}"
+        return NAMELESS if self.name is None else f"Dialogue {self.name!r}"
 
     def _column(self, values: Iterable[Any] | None, what: str) -> tuple[Any, ...] | None:
         if values is None:
@@ -163,6 +164,16 @@ def as_dialogues(given: Any) -> list[Dialogue]:
     if not dialogues:
         raise InputError("There is no dialogue.")
     return dialogues
+
+
+def called(dialogues: Sequence[Dialogue]) -> list[str]:
+    """Return what dialogues are called in messages: by their name, or their number."""
+    if len(dialogues) == 1:
+        return [dialogues[0]._called]
+    return [
+        f"Dialogue {number}" if dialogue.name is None else dialogue._called
+        for number, dialogue in enumerate(dialogues)
+    ]
 
 
 def _as_utterances(given: Any) -> Clips | Features | dict[str, Array]:

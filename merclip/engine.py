@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from merclip._ahead import map_ahead, working
+from merclip._optional import install_of
 from merclip._shown import shown
 from merclip._warn import warn
 from merclip.errors import (
@@ -450,7 +451,7 @@ def _report_long_label(text: str, lost: str, on_long_label: str) -> None:
 def _warn_of_whole_frames() -> None:
     message = (
         "This model was trained on faces, and without OpenCV none is found: it sees whole "
-        "frames. Install it (pip install 'merclip[face]'), or set face='never'."
+        f"frames. Install it ({install_of('face')}), or set face='never'."
     )
     warn(FaceWarning(message))
 

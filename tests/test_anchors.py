@@ -145,6 +145,11 @@ def test_anchors_that_cannot_be_used_say_which_and_why(tiny, anchors, error, sai
         classifier.predict(text="hi")
 
 
+def test_a_number_is_no_picture(tiny):
+    with pytest.raises(InputTypeError, match="A picture is a path, .* got int"):
+        tiny(anchors={"happy": 3, "sad": picture(120)}).predict(text="hi")
+
+
 def test_a_folder_without_folders_or_pictures_is_refused(tiny, faces, tmp_path):
     with pytest.raises(InputError, match="into one that bears its name"):
         _ = tiny(anchors=faces / "happy").classes_

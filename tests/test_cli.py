@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from media_files import write_clip, write_sound
+from media_files import write_clip, write_sound, write_video
 
 from conftest import TINY
 from merclip import Prediction, __version__
@@ -293,6 +293,8 @@ def test_multi_label(rows):
     [
         ([], "nothing to classify"),
         (["clip.mp4", "--labels", "happy"], "one label"),
+        (["clip.mp4", "--predict-from", "both"], "--predict-from both needs anchors"),
+        (["clip.mp4", "--pretrained", "openai"], "--pretrained openai goes with"),
         (["clip.mp4", "--labels", "happy", "Happy "], "are the same"),
         (["clip.mp4", "--labels", "happy", ""], "''"),
         (["clip.mp4", "--labels", "a", "b", "--labels-file", "x"], "not allowed with"),
@@ -305,7 +307,7 @@ def test_multi_label(rows):
         (["--files-from", "clip.mp4"], "is no text"),
         (["--files-from", "empty.mp4"], "lists no file"),
         (["--files-from", "-", "--text", "hm"], "--text pairs with FILEs"),
-        (["clip.mp4", "--device", "abacus"], "abacus"),
+        (["clip.mp4", "--device", "abacus"], "--device abacus is not a device"),
         (["clip.mp4", "--device", "cuda:99"], "cuda:99"),
         (["clip.mp4", "--threshold", "0.5"], "--multi-label"),
         (["clip.mp4", "--threshold", "2"], "0..1"),
@@ -329,7 +331,36 @@ def test_wrong_use(rows, arguments, said):
 @pytest.mark.parametrize("name", ["missing_model", ".", "ViT-B-32"])
 def test_a_model_that_cannot_be_had(merclip, name):
     status, out, err = merclip("predict", "clip.mp4", "--labels", "a", "b", "--model", name)
-    assert (status, out) == (2, "") and err.count("\n") == 1
+    assert (status, out) == (1, "") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("expected", "command"),
+    [
+        *((1, (*command, "--model", "missing_model")) for command in (
+            ("predict", "clip.mp4", "--labels", "a", "b"),
+            ("fit", "rows.csv", "--out", "out"),
+            ("evaluate", "rows.csv"),
+            ("info",),
+        )),
+        (1, ("download", "missing_model")),
+        (1, ("predict", "missing.mp4", "--labels", "a", "b")),
+        (1, ("fit", "columns.csv", "--out", "out")),
+        (1, ("evaluate", "columns.csv")),
+        (1, ("reproduce", "ablation-fusion", "--csv", "columns.csv")),
+        (2, ("predict", "clip.mp4", "--labels-file", "missing.txt")),
+        (2, ("fit", "missing.csv", "--out", "out")),
+        (2, ("evaluate", "missing.csv")),
+        (2, ("evaluate", "missing", "--dataset", "meld")),
+        (2, ("reproduce", "ablation-fusion", "--csv", "missing.csv")),
+        (2, ("reproduce", "ablation-fusion", "--data", "missing")),
+    ],
+)  # fmt: skip
+def test_one_rule_for_the_exit_status_of_all_commands(merclip, media, expected, command):
+    write_rows(media / "rows.csv", labelled(1))
+    (media / "columns.csv").write_text("txt\nhello\n")
+    status, _, err = merclip(*command)
+    assert status == expected and ("missing" in err or "columns" in err)
 
 
 def test_a_model_without_labels(merclip, tmp_path):
@@ -459,7 +490,7 @@ def test_tracebacks_on_request(capsys, monkeypatch, how):
     if how == "environment":
         monkeypatch.setenv("MERCLIP_DEBUG", "1")
     command = ["predict", "x.mp4", "--model", "missing_model"]
-    assert main([*command, "--debug"] if how == "option" else command) == 2
+    assert main([*command, "--debug"] if how == "option" else command) == 1
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -640,6 +671,36 @@ def test_fit_skips_what_cannot_be_read(merclip, model, media, tmp_path, tune):
     assert "1 of 4 clips was not trained on. Row 3 (data.csv line 6): DecodeError" in err
 
 
+def test_fit_takes_pictures_as_labels(merclip, model, media, tmp_path):
+    for label in TEXTS:
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        write_video(tmp_path / "faces" / label / "1.gif", "gif", pix_fmt="rgb8")
+    data = write_rows(media / "data.csv", labelled(1))
+    arguments = ("fit", data, "--out", tmp_path / "out", "--model", model, "--epochs", "1")
+    status, _, err = merclip(*arguments, "--anchors", tmp_path / "faces")
+    assert status == 0, err
+    status, out, _ = merclip("predict", "clip.mp4", "--model", tmp_path / "out", "--format", "csv")
+    assert status == 0 and out.splitlines()[0].startswith("id,label,angry,happy,sad,")
+    status, _, err = merclip(*arguments, "--anchors", "nowhere")
+    assert status == 2 and "--anchors 'nowhere' is no folder" in err
+
+
+def test_fit_trains_in_the_precision_that_is_asked_for(
+    merclip, model, media, tmp_path, monkeypatch
+):
+    from merclip import EmotionClassifier
+
+    seen = []
+    fit = EmotionClassifier.fit
+    monkeypatch.setattr(
+        EmotionClassifier, "fit", lambda self, *a, **b: seen.append(self) or fit(self, *a, **b)
+    )
+    data = write_rows(media / "data.csv", labelled(1))
+    arguments = ["--model", model, "--epochs", "1", "--tune", "full", "--train-dtype", "bfloat16"]
+    assert merclip("fit", data, "--out", tmp_path / "out", *arguments)[0] == 0
+    assert [classifier.train_dtype for classifier in seen] == ["bfloat16"]
+
+
 def test_an_unknown_label_names_its_line(merclip, tmp_path):
     data = write_rows(tmp_path / "data.csv", labelled(1))
     status, _, err = merclip("fit", data, "--out", tmp_path / "out", "--labels", "happy", "sad")
@@ -731,5 +792,5 @@ def test_info_as_json_with_the_licence_of_the_card(merclip, model, tmp_path):
 
 def test_info_shows_versions_even_without_a_model(merclip):
     status, out, err = merclip("info", "--model", "missing_model", "--format", "json")
-    assert status == 2 and "missing_model" in err
+    assert status == 1 and "missing_model" in err
     assert json.loads(out)["versions"]["merclip"] == __version__

@@ -168,7 +168,7 @@ def test_what_cannot_be_had(hub: Hub, download: Any, tmp_path: Path) -> None:
     for model, message in (
         ("org/gone", "needs a token"),
         ("org/private", "needs a token"),
-        ("org/cats", "no config.json of 'org/cats'"),
+        ("org/cats", "'org/cats' on the Hub has no config.json"),
         ("org/bert", "'bert'"),
         ("no-such-model", "There is no model"),
         ("ViT-B-32", "pretrained"),

@@ -8,6 +8,7 @@ import json
 import sys
 
 import pytest
+from media_files import write_video
 
 from conftest import TINY
 from merclip.cli import main
@@ -172,7 +173,7 @@ def test_files_of_a_report(merclip, data, tmp_path):
 def test_without_matplotlib_there_are_no_pictures(merclip, data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     status, _, err = merclip(data, "--out", tmp_path / "report")
-    assert status == 0 and "no pictures were drawn" in err and "merclip[plot]" in err
+    assert status == 0 and "no pictures were drawn" in err and 'pip install -e ".[plot]"' in err
     assert (tmp_path / "report" / "report.json").exists()
     assert not (tmp_path / "report" / "confusion.png").exists()
 
@@ -226,6 +227,24 @@ def test_bad_input(merclip, tmp_path, content, arguments, expected, said):
     status, out, err = merclip(data, *arguments)
     assert (status, out) == (expected, "")
     assert said in err and err.count("\n") == 1
+
+
+def test_pictures_as_labels(merclip, data, tmp_path):
+    for label in ("happy", "sad", "calm"):
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        write_video(tmp_path / "faces" / label / "1.gif", "gif", pix_fmt="rgb8")
+    status, out, err = merclip(data, "--anchors", "faces", "--json")
+    assert (status, err) == (0, "")
+    assert [item["name"] for item in json.loads(out)["labels"]] == ["calm", "happy", "sad"]
+    # A label without pictures has words alone.
+    (tmp_path / "faces" / "sad").rename(tmp_path / "sad")
+    status, _, err = merclip(data, "--anchors", "faces")
+    assert status == 2 and "--predict-from anchors needs anchors, and ['sad'] have none" in err
+    assert merclip(data, "--anchors", "faces", "--predict-from", "both")[0] == 0
+    status, _, err = merclip(data, "--anchors", "nowhere")
+    assert status == 2 and "--anchors 'nowhere' is no folder" in err
+    status, _, err = merclip(data, "--anchors", "faces", "--protocol", "leave-one-out")
+    assert status == 2 and "--anchors is for --protocol zero-shot" in err
 
 
 def test_no_data(merclip):

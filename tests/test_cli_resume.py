@@ -20,7 +20,7 @@ from conftest import TINY
 from merclip import EmotionClassifier, _progress
 from merclip.cli import main
 from merclip.cli._clips import Row
-from merclip.cli._resume import cut_off, read_done
+from merclip.cli._resume import cut_off, read_done, run_of
 from merclip.preprocess import Preprocessor
 
 LABELS = ["happy", "sad"]
@@ -279,6 +279,7 @@ def test_what_was_skipped_is_tried_again(batch, folder):
         (["--labels", "sad", "happy"], "has answers for the labels happy, sad, and not for"),
         (["--no-video-audio"], "another model, or with other options"),
         (["--multi-label"], "another model, or with other options"),
+        (["--dtype", "bfloat16"], "another model, or with other options"),
     ],
 )
 def test_a_file_of_another_run_is_refused(whole, batch, options, said):
@@ -286,6 +287,15 @@ def test_a_file_of_another_run_is_refused(whole, batch, options, said):
     _, content = whole
     status, err = run("0.wav", "--resume", *options)
     assert status == 2 and said in err and target.read_bytes() == content
+
+
+def test_precision_and_backend_tell_runs_apart(model):
+    classifier = EmotionClassifier.from_pretrained(model)
+    runs = [run_of(classifier)]
+    for name, value in {"dtype": "bfloat16", "backend": "openvino"}.items():
+        setattr(classifier, name, value)
+        runs.append(run_of(classifier))
+    assert len(set(runs)) == 3
 
 
 def test_a_file_of_another_model_is_refused(whole, batch, tmp_path):

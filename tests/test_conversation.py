@@ -287,6 +287,27 @@ def test_an_utterance_that_cannot_be_read_keeps_its_turn(tiny, on_error):
         assert clf.predict(talks[0]).shape == (3,)
 
 
+@pytest.mark.filterwarnings("ignore::merclip.errors.ModalityWarning")
+def test_messages_say_the_dialogue_and_the_utterance(tiny):
+    silence = (np.zeros(16000, np.float32), 16000)
+    talks = [
+        Dialogue(["hi", {"text": "no", "audio": silence}], labels=["joy", "rage"], name="phone"),
+        Dialogue(["well", {"video": "none.mp4"}], labels=["joy", "rage"]),
+    ]
+    clf = make_classifier(model=tiny(["a", "b"]), settings=QUICK)
+    with (
+        pytest.warns(errors.ModalityWarning, match="^Dialogue 'phone', utterance 1: "),
+        pytest.raises(errors.MediaNotFoundError, match="Dialogue 1, utterance 1, none.mp4"),
+    ):
+        clf.fit(talks)
+    clf.set_params(model=tiny(["a", "b"], on_error="nan"))
+    with pytest.warns(errors.SkippedClipsWarning, match="Dialogue 1, utterance 1, none.mp4"):
+        clf.fit(talks)
+    narrow, wide = (Dialogue({"text": np.ones((1, n))}, labels=["joy"]) for n in (2, 3))
+    with pytest.raises(errors.InputError, match="^Dialogue 1 has 3 features of text"):
+        make_classifier(labels=["joy", "rage"]).fit([narrow, wide])
+
+
 def test_features_of_other_encoders_are_refused(tiny, clips_and_labels):
     clips, y = clips_and_labels
     talks = [Dialogue(clips[:4], labels=y[:4])] * 2

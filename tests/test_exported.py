@@ -138,7 +138,7 @@ def test_a_missing_package_is_named_at_first_use(
     tiny: Callable[..., EmotionClassifier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'merclip\[openvino\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install -e "\.\[openvino\]"'):
         tiny(LABELS, backend="openvino").predict(text="hi")
 
 

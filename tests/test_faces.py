@@ -317,14 +317,14 @@ def test_without_opencv_auto_warns_once_and_sees_whole_frames(tiny, drawn):
         warnings.simplefilter("always")
         found = clf([{"video": Video(drawn, fps=5)}] * 3)
     told = [w for w in caught if issubclass(w.category, FaceWarning)]
-    assert len(told) == 1 and "merclip[face]" in str(told[0].message)
+    assert len(told) == 1 and 'pip install -e ".[face]"' in str(told[0].message)
     assert [prediction.faces for prediction in found] == [None] * 3
 
 
 @pytest.mark.usefixtures("without_opencv")
 def test_without_opencv_always_is_an_error_and_text_is_none(tiny, drawn):
     clf = tiny(["happy", "sad"], preprocess=config(), face="always")
-    with pytest.raises(MissingExtraError, match=r"merclip\[face\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e .*face"):
         clf(video=Video(drawn, fps=5))
     assert clf.set_params(face="never")(video=Video(drawn, fps=5)).faces is None
 

@@ -158,17 +158,27 @@ def fails(cause: type[Exception], message: str, name: str, **options: Any) -> No
 
 
 def test_a_repository_that_does_not_exist(hub: Hub) -> None:
-    fails(RepositoryNotFoundError, "'org/gone'.*needs a token", "org/gone")
+    message = "The Hub has no model 'org/gone', or it is private and needs a token: check the name"
+    fails(RepositoryNotFoundError, message, "org/gone")
 
 
 def test_a_revision_that_does_not_exist(hub: Hub, saved: Path) -> None:
     hub.commit("org/tiny", saved)
-    fails(RevisionNotFoundError, "'org/tiny'", "org/tiny", revision="v9")
+    fails(
+        RevisionNotFoundError,
+        "'org/tiny' on the Hub has no revision 'v9': check the branch",
+        "org/tiny",
+        revision="v9",
+    )
 
 
 def test_a_repository_of_something_else(hub: Hub) -> None:
     hub.commit("org/cats", {"cats.txt": b"miau"})
-    fails(RemoteEntryNotFoundError, r"no config\.json of 'org/cats'", "org/cats")
+    message = (
+        r"'org/cats' on the Hub has no config\.json\. It is neither a checkpoint of merclip nor "
+        r"CLIP .* there is 'cats\.txt'"
+    )
+    fails(RemoteEntryNotFoundError, message, "org/cats")
 
 
 def test_offline_with_a_cold_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +191,7 @@ def test_offline_with_a_cold_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_private_repository_needs_its_token(hub: Hub, saved: Path) -> None:
     hub.commit("org/tiny", saved, token="hf_secret")
-    fails(RepositoryNotFoundError, "private or gated model needs a token", "org/tiny")
+    fails(RepositoryNotFoundError, "it is private and needs a token", "org/tiny")
     fails(RepositoryNotFoundError, "needs a token", "org/tiny", token="hf_wrong")
     clf = EmotionClassifier.from_pretrained("org/tiny", token="hf_secret")
     assert clf.labels_.names == tuple(LABELS)
@@ -189,7 +199,7 @@ def test_a_private_repository_needs_its_token(hub: Hub, saved: Path) -> None:
 
 def test_a_gated_repository_says_so(hub: Hub, saved: Path) -> None:
     hub.commit("org/tiny", saved, token="hf_secret", gated=True)
-    fails(GatedRepoError, "gated", "org/tiny")
+    fails(GatedRepoError, "'org/tiny' on the Hub is gated: ask for access", "org/tiny")
 
 
 @pytest.mark.parametrize("name", ["org/na me", "-org/name", "hf-hub:org/name", "a/b/c", "../x"])

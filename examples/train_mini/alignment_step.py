@@ -63,8 +63,9 @@ def part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def run(data: Path, run_folder: Path) -> dict[str, dict[str, Tensor]]:
     """Return the states of the vision tower and of both audio towers."""
     bank = LabelBank(label_encoder(run_folder), SEED)
+    vision = cached(run_folder / "aligned_vision.pt", lambda: align_vision(data, run_folder, bank))
     return {
-        "vision": align_vision(data, run_folder, bank),
+        "vision": vision,
         "audio": align_audio("audio", data, run_folder, bank),
         "audio_check": align_audio("audio_check", data, run_folder, bank),
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from augment import augment_sound, mask_spectrograms
-from data import Labelled, emodb, ravdess, speaker_part
+from data import Labelled, emodb, ravdess, sentences, speaker_part
+from new_voices import new_voices
 from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
 from spaces import audio_tower
 from tools import cached, root_balanced, seed_everything
@@ -17,11 +18,13 @@ from tower_trainer import TrunkTrainer, mixed, one_hot, recalls, train_trunk
 
 from merclip.preprocess.audio import draw_segments, sound_to_tensor
 
-N_STEPS = 1500
+N_STEPS = 2000
 RATE = 2e-3
 BATCH = 64
 SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 MIXUP_SHARE, MIXUP = 0.5, 0.4
+NEW_SHARE, NEW_COUNT, NEW_SEED = 0.5, 10, 7
+"""Share of morphed speech in a batch, and how many morphs begin at each utterance."""
 
 
 def run(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
@@ -33,30 +36,43 @@ def run(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
 
 def run_check(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
     """Return one trunk of the training speakers alone, to be measured on new voices."""
-    return [train_on(("train",), SEED + 3, "audio_check", data, run_folder)]
+    known = speaker_part(voices(data, run_folder), "train")
+    return [train_on(known, SEED + 3, "audio_check", data, run_folder)]
 
 
 def trunk(number: int, data: Path, run_folder: Path) -> dict[str, Tensor]:
     """Return the state of one trunk and its head; each number has its own seed."""
     name = f"audio_trunk_{number}"
+    known = ~speaker_part(voices(data, run_folder), "test")
     return cached(
         run_folder / f"{name}.pt",
-        lambda: train_on(("train", "validation"), SEED + 20 + number, name, data, run_folder),
+        lambda: train_on(known, SEED + 20 + number, name, data, run_folder),
     )
 
 
 def train_on(
-    parts: tuple[str, ...], seed: int, name: str, data: Path, run_folder: Path
+    known: np.ndarray,
+    seed: int,
+    name: str,
+    data: Path,
+    run_folder: Path,
+    new_share: float = NEW_SHARE,
+    measured: np.ndarray | None = None,
 ) -> dict[str, Tensor]:
-    """Train a trunk on some parts of the speakers."""
+    """Train a trunk on some speech, with so much of morphed speech in each batch.
+
+    `known` and `measured` mark clips to learn from and to measure on; these are the
+    validation speakers' if nothing else is said.
+    """
     seed_everything(seed)
     speech = voices(data, run_folder)
-    training = speech.where(np.any([speaker_part(speech, part) for part in parts], axis=0))
-    validation = speech.where(speaker_part(speech, "validation"))
+    training = speech.where(known)
+    validation = speech.where(speaker_part(speech, "validation") if measured is None else measured)
+    morphs = morphed(data, run_folder, set(training.groups))
     variants = [[change_speed(sound, speed) for speed in SPEEDS] for sound in training.samples]
     average = train_trunk(
         TrunkTrainer(audio_tower(n_trunks=1)),
-        lambda step: draw_batch(variants, training.classes, (seed, step)),
+        lambda step: draw_batch(variants, training.classes, morphs, new_share, (seed, step)),
         N_STEPS,
         RATE,
         name,
@@ -71,14 +87,41 @@ def voices(data: Path, run_folder: Path) -> Labelled:
     return cached(run_folder / "speech.pt", lambda: ravdess(data) + emodb(data))
 
 
+def morphed(data: Path, run_folder: Path, speakers: set[str]) -> Labelled:
+    """Return speech between two of some speakers, none of them of the test part."""
+    morphs, others = cached(run_folder / "new_voices.pt", lambda: make_morphs(data, run_folder))
+    both = [
+        one in speakers and other in speakers
+        for one, other in zip(morphs.groups, others, strict=True)
+    ]
+    return morphs.where(np.array(both))
+
+
+def make_morphs(data: Path, run_folder: Path) -> tuple[Labelled, np.ndarray]:
+    """Morph the speech of all speakers but the test ones, pair by pair."""
+    speech = voices(data, run_folder)
+    kept = ~speaker_part(speech, "test")
+    return new_voices(speech.where(kept), sentences(data)[kept], NEW_COUNT, NEW_SEED)
+
+
 def draw_batch(
-    variants: list[list[np.ndarray]], classes: np.ndarray, seed: tuple[int, int]
+    variants: list[list[np.ndarray]],
+    classes: np.ndarray,
+    morphs: Labelled,
+    new_share: float,
+    seed: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
     """Return augmented pictures of a step and their targets."""
     random = np.random.default_rng(seed)
-    chosen = random.choice(len(variants), BATCH, p=root_balanced(classes))
+    n_new = round(BATCH * new_share)
+    chosen = random.choice(len(variants), BATCH - n_new, p=root_balanced(classes))
     sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
-    pictures, targets = draw_pictures(sounds, random), one_hot(classes[chosen])
+    new = random.choice(len(morphs), n_new, p=root_balanced(morphs.classes))
+    sounds += [morphs.samples[i].astype(np.float32) for i in new]
+    numbers = np.concatenate([classes[chosen], morphs.classes[new]])
+    order = random.permutation(BATCH)
+    pictures = draw_pictures([sounds[i] for i in order], random)
+    targets = one_hot(numbers[order])
     if random.random() < MIXUP_SHARE:
         return mixed(pictures, targets, MIXUP, random)
     return pictures, targets

@@ -95,6 +95,16 @@ def emodb(data: Path) -> Labelled:
     return _speech(data / "emodb_speech.tar", "emodb", "speaker")
 
 
+def sentences(data: Path) -> np.ndarray:
+    """Return what is said, and how strongly where that is known, in `ravdess` and `emodb`."""
+    found = []
+    for corpus, columns in (("ravdess", ("statement", "intensity")), ("emodb", ("sentence",))):
+        for row, _ in _members(data / f"{corpus}_speech.tar"):
+            if row["emotion"] != LEFT_OUT:
+                found.append("-".join([corpus, *(row[column] for column in columns)]))
+    return np.array(found)
+
+
 def goemotions(data: Path, split: str) -> Labelled:
     """Comments whose labels all map to one of Ekman's emotions or neutral."""
     mapped = {fine: ekman for ekman, names in EKMAN_OF.items() for fine in names.split()}

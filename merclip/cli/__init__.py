@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from merclip.cli._arguments import Parser, did_you_mean, examples
+from merclip.cli._arguments import EXIT_STATUS, Parser, did_you_mean, examples
 from merclip.cli._console import (
     BROKEN_PIPE,
     WRONG_USE,
@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0: done; 1: an input failed; 2: wrong use; 130: Ctrl-C; 143: SIGTERM.
+        0: done; 1: a clip cannot be read, a model cannot be had, or another failure; 2: wrong
+        use, also a file or folder to work on that is not there; 130: Ctrl-C; 143: SIGTERM.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     make_streams_safe()
@@ -108,7 +109,8 @@ def _parser() -> Parser:
         + examples(
             "merclip predict clip.mp4 --labels happy sad angry",
             "merclip predict --help",
-        ),
+        )
+        + f"\n\n{EXIT_STATUS}",
     )
     parser.add_argument("--version", action="version", version=f"merclip {__version__}")
     return parser

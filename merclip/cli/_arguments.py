@@ -21,6 +21,10 @@ MEDIA_SUFFIXES = frozenset(
 
 
 RATES = ("few-shot", "fresh", "practical", "paper")
+EXIT_STATUS = (
+    "exit status: 0 done; 1 a clip cannot be read, a model cannot be had, or another failure;\n"
+    "2 wrong use, also a file or folder to work on that is not there; 130 Ctrl-C; 143 SIGTERM"
+)
 _MODEL = (
     "mini (embedded, the default), a directory, org/name on the Hugging Face Hub, or an "
     "open_clip architecture such as ViT-B-32 with --pretrained"
@@ -90,7 +94,7 @@ def add_model_arguments(
     group.add_argument(
         "--backend",
         choices=("torch", "openvino"),
-        help="what runs image towers; default torch, openvino needs merclip[openvino]",
+        help="what runs image towers; default torch, openvino needs that extra",
     )
     if encodes:
         group.add_argument(
@@ -130,6 +134,41 @@ def add_label_arguments(parser: argparse.ArgumentParser, without: str, *aliases:
         metavar="FILE",
         help="one label per line; or a .json list, or mapping of names to description(s)",
     )
+
+
+def add_anchor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --anchors and --predict-from."""
+    group = parser.add_argument_group("pictures as labels")
+    group.add_argument(
+        "--anchors",
+        metavar="FOLDER",
+        help="a folder with one folder of pictures for each label; names them without --labels",
+    )
+    group.add_argument(
+        "--predict-from",
+        choices=("auto", "labels", "anchors", "both"),
+        help="words, pictures, or the average of both; default auto: all that there is",
+    )
+
+
+def anchor_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what was given of anchors and predict_from."""
+    if arguments.anchors is not None and not os.path.isdir(arguments.anchors):
+        raise CommandError(
+            f"--anchors {arguments.anchors!r} is no folder: give one with a folder of pictures for "
+            "each label"
+        )
+    return given(arguments, "anchors", "predict_from")
+
+
+def anchor_names(arguments: argparse.Namespace) -> list[str]:
+    """Return the labels that --anchors names."""
+    folder = anchor_parameters(arguments).get("anchors")
+    if folder is None:
+        return []
+    from merclip.anchors import anchor_labels
+
+    return [str(name) for name in anchor_labels(folder).names]
 
 
 def add_column_arguments(group: argparse._ActionsContainer) -> None:

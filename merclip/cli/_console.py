@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,8 +14,19 @@ from typing import TextIO
 DONE, FAILED, WRONG_USE, BROKEN_PIPE = 0, 1, 2, 141
 DEBUG_VARIABLE = "MERCLIP_DEBUG"
 _LONGEST = 600
+_OPTIONS = (
+    "anchors backend batch_size device dtype epochs face folds frames labels lr model multi_label "
+    "on_error predict_from pretrained prompt revision threshold train_dtype tune validation"
+)
+_PARAMETER = re.compile(
+    rf"(?<![\w/-])({'|'.join(_OPTIONS.split())})=(?:'([^']*)'|\"([^\"]*)\"|True\b|(?![\w\[{{(]))"
+)
 _TEXT_IN_PYTHON = 'did you mean text=? fit takes [{"text": ...}, ...] or df[["text"]].'
-_INPUT_ERRORS = ("DecodeError", "MediaNotFoundError", "MediaTypeError", "MissingStreamError")
+_FAILURES = (
+    *("DecodeError", "MediaNotFoundError", "MediaTypeError", "MissingStreamError"),
+    *("CheckpointError", "MissingExtraError", "ModelNotFoundError"),
+)
+"""Errors of ours that are not about how a command was given."""
 
 
 class CommandError(Exception):
@@ -25,9 +38,10 @@ class CommandError(Exception):
 
 
 def say(kind: str, message: object) -> None:
-    """Print one line to stderr, beside a progress bar if there is one."""
+    """Print one line to stderr, with options for parameters, beside a bar if there is one."""
     with beside_bar():
-        print(f"merclip: {kind}: {one_line(str(message))}", file=sys.stderr, flush=True)
+        line = one_line(in_shell(str(message)))
+        print(f"merclip: {kind}: {line}", file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:
@@ -37,8 +51,20 @@ def one_line(text: str) -> str:
 
 
 def in_shell(message: str) -> str:
-    """Return a message of the library with an option in place of Python's parameter."""
-    return message.replace(_TEXT_IN_PYTHON, "did you mean --text?")
+    """Return a message of the library with options in place of Python's parameters.
+
+    Examples
+    --------
+    >>> in_shell("set predict_from='both', or multi_label=True; it needs labels=.")
+    'set --predict-from both, or --multi-label; it needs --labels.'
+    """
+    return _PARAMETER.sub(_option, message.replace(_TEXT_IN_PYTHON, "did you mean --text?"))
+
+
+def _option(parameter: re.Match[str]) -> str:
+    name, *values = parameter.groups()
+    given = [shlex.quote(value) for value in values if value]
+    return " ".join([f"--{name.replace('_', '-')}", *given])
 
 
 @contextmanager
@@ -115,8 +141,13 @@ def report(error: Exception, debug: bool) -> int:
         text = f"{type(error).__name__}: {error}"
         say("error", f"{text} ({DEBUG_VARIABLE}=1 shows where)" if not debug else text)
         return FAILED
-    say("error", in_shell(str(error)))
-    return FAILED if type(error).__name__ in _INPUT_ERRORS else WRONG_USE
+    say("error", error)
+    return status_of(error)
+
+
+def status_of(error: Exception) -> int:
+    """Return the exit status that goes with an error of the library."""
+    return FAILED if type(error).__name__ in _FAILURES else WRONG_USE
 
 
 def make_streams_safe() -> None:

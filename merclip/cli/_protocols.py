@@ -31,6 +31,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "epochs": (*_FITTED, *_FITS_AT_WILL),
     "lr": (*_FITTED, *_FITS_AT_WILL),
     "baselines": _FITTED,
+    "anchors": ("zero-shot", "k-shot", "supervised", "cross-corpus", *_FITS_AT_WILL),
 }
 """The protocols for which an option is."""
 NEEDED = {"wordings": "wordings", "cross-corpus": "train"}

@@ -61,6 +61,8 @@ def run_of(classifier: EmotionClassifier) -> str:
         "face": classifier.face,
         "frames": classifier.frames,
         "use_video_audio": classifier.use_video_audio,
+        "dtype": classifier.dtype,
+        "backend": classifier.backend,
         "network": classifier.network_.config.to_dict(),
     }
     if classifier.anchors_:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merclip.cli._arguments import Parser, add_debug_argument, examples
-from merclip.cli._console import DONE, FAILED, debugging, say, short_messages
+from merclip.cli._console import DONE, debugging, short_messages
 
 if TYPE_CHECKING:
     from merclip.hub.download import Fetched
@@ -19,15 +19,7 @@ def run(argv: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     arguments = _parser().parse_args(list(argv))
     with short_messages(debugging(argv)):
-        from merclip.errors import CheckpointError, ModelNotFoundError
-
-        try:
-            return _download(arguments)
-        except (CheckpointError, ModelNotFoundError) as error:
-            if debugging(argv):
-                raise
-            say("error", error)
-            return FAILED
+        return _download(arguments)
 
 
 def _parser() -> Parser:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merclip.cli._arguments import (
+    EXIT_STATUS,
     RATES,
     Parser,
+    add_anchor_arguments,
     add_column_arguments,
     add_debug_argument,
     add_json_argument,
     add_label_arguments,
     add_model_arguments,
     add_reading_arguments,
+    anchor_names,
+    anchor_parameters,
     check_out,
     count,
     examples,
@@ -84,13 +88,15 @@ def _parser() -> Parser:
             "merclip evaluate b.csv --protocol cross-corpus --train a.csv --map joy=happy",
             "merclip evaluate test.csv --protocol wordings --wordings texts.json",
             "merclip evaluate test.csv --protocol modalities",
+            "merclip evaluate test.csv --anchors faces   (faces/happy/*.jpg, faces/sad/*.jpg)",
         )
-        + "\n\nexit status: 0 done, 1 an input failed, 2 wrong use",
+        + f"\n\n{EXIT_STATUS}",
     )
     parser.add_argument(
         "data", nargs="?", metavar="DATA", help="a .csv or .jsonl file, or a folder"
     )
     add_label_arguments(parser, "those that occur in DATA", "--descriptions")
+    add_anchor_arguments(parser)
     _add_protocol_arguments(parser)
     _add_data_arguments(parser)
     add_model_arguments(parser)
@@ -271,9 +277,11 @@ def _load(arguments: argparse.Namespace) -> tuple[Loaded, Loaded | None]:
 
 
 def _labels_of(loaded: Loaded, arguments: argparse.Namespace) -> list[str]:
-    """Return the labels that occur in a file, or those that a data set names."""
+    """Return those of --anchors, and those that occur in a file or that a data set names."""
     labels = loaded.data.labels
-    if not labels:
+    if labels:
+        labels = tuple(dict.fromkeys([*anchor_names(arguments), *labels]))
+    else:
         from merclip.evaluation.protocols._prepare import POLARITY
 
         return list(POLARITY)
@@ -290,6 +298,10 @@ def _report(
     from merclip.errors import MerclipError
 
     several = any(isinstance(names, tuple) for names in loaded.data.y)
+    anchored = anchor_parameters(arguments)
+    worded = arguments.labels or arguments.labels_file or arguments.protocol == "wordings"
+    if "anchors" in anchored and not worded:
+        anchored.setdefault("predict_from", "anchors")
     classifier = EmotionClassifier.from_pretrained(
         arguments.model,
         multi_label=several,
@@ -297,6 +309,7 @@ def _report(
         on_error="raise" if arguments.on_error == "raise" else "nan",
         verbose=int(on_terminal()),
         **model_parameters(arguments),
+        **anchored,
         **given(arguments, "prompt", "batch_size", "face", "frames", "tune", "epochs", "lr"),
     )
     rows = [*loaded.rows, *(() if train is None else train.rows)]

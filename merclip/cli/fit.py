@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from merclip.cli._arguments import (
     RATES,
     Parser,
+    add_anchor_arguments,
     add_column_arguments,
     add_debug_argument,
     add_label_arguments,
     add_model_arguments,
     add_reading_arguments,
+    anchor_parameters,
     check_out,
     count,
     examples,
@@ -92,12 +94,14 @@ def _parser() -> Parser:
             "merclip fit train.csv --out my_model",
             "merclip fit train.csv --out my_model --labels happy sad angry --epochs 40",
             "merclip fit train.csv --out my_model --group-column speaker --class-weight balanced",
+            "merclip fit train.csv --out my_model --anchors faces   (faces/happy/*.jpg ...)",
             "merclip predict clip.mp4 --model my_model",
         ),
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help="a .csv or .jsonl file")
     parser.add_argument("--out", metavar="DIR", help="where the model is saved")
     add_label_arguments(parser, "those that occur in DATA")
+    add_anchor_arguments(parser)
     add_model_arguments(parser)
     _add_training_arguments(parser)
     _add_data_arguments(parser)
@@ -110,6 +114,11 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--tune",
         choices=("head", "full"),
         help="head (default): what follows the encoders, fast; full: the encoders as well",
+    )
+    group.add_argument(
+        "--train-dtype",
+        choices=("float32", "bfloat16"),
+        help="--tune full: numbers in which the encoders compute; default float32",
     )
     group.add_argument("--epochs", type=count, metavar="N", help="default 20")
     group.add_argument("--batch-size", type=count, metavar="N", help="default 16")
@@ -191,7 +200,7 @@ def _fit(
     from merclip.cli._progress import EpochLines
     from merclip.errors import MerclipError
 
-    names = ("tune", "epochs", "batch_size", "lr", "validation", "class_weight", "checkpoint_dir")
+    names = ("tune", "train_dtype", "epochs", "batch_size", "lr", "validation", "class_weight")
     bar = on_terminal()
     classifier = EmotionClassifier(
         labels,
@@ -203,7 +212,8 @@ def _fit(
         verbose=int(bar),
         callbacks=None if bar else [EpochLines()],
         **model_parameters(arguments),
-        **given(arguments, *names, "face", "frames"),
+        **anchor_parameters(arguments),
+        **given(arguments, *names, "checkpoint_dir", "face", "frames"),
     )
     groups = None if arguments.group_column is None else [clip.group for clip in clips]
     try:

@@ -19,7 +19,7 @@ from merclip.cli._arguments import (
     examples,
     model_parameters,
 )
-from merclip.cli._console import DONE, FAILED, WRONG_USE, debugging, one_line, say, short_messages
+from merclip.cli._console import DONE, FAILED, debugging, one_line, say, short_messages, status_of
 
 PACKAGES = {
     "torch": "torch",
@@ -42,8 +42,7 @@ def run(argv: Sequence[str]) -> int:
         _print_table(found)
     if error is not None:
         say("error", error)
-    if error is not None:
-        return WRONG_USE
+        return status_of(error)
     return FAILED if failed else DONE
 
 
@@ -193,7 +192,9 @@ def _shown(name: str, value: Any) -> str:
     if name == "modalities":
         return ", ".join(value)
     if name == "faces" and value and importlib.util.find_spec("cv2") is None:
-        return "yes, but without OpenCV (pip install 'merclip[face]') it sees whole frames"
+        from merclip._optional import install_of
+
+        return f"yes, but without OpenCV ({install_of('face')}) it sees whole frames"
     if name in ("multi_label", "faces", "compiled"):
         return "yes" if value else "no"
     if isinstance(value, dict):

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from merclip._progress import progress
 from merclip.cli._arguments import (
+    EXIT_STATUS,
     Parser,
+    add_anchor_arguments,
     add_debug_argument,
     add_label_arguments,
     add_model_arguments,
     add_view_arguments,
+    anchor_parameters,
     count,
     examples,
     given,
@@ -81,8 +84,7 @@ def _parser() -> Parser:
             "merclip predict clip.mp4 --model my_model",
             "merclip predict clip.mp4 --anchors faces   (faces/happy/*.jpg, faces/sad/*.jpg)",
         )
-        + "\n\nexit status: 0 done, 1 an input failed (its row says why), 2 wrong use,\n"
-        "130 Ctrl-C, 143 SIGTERM",
+        + f"\n\n{EXIT_STATUS}",
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="video or sound files")
     clip = parser.add_argument_group("clips")
@@ -116,25 +118,11 @@ def _parser() -> Parser:
         "skip none, raise ends the run",
     )
     add_label_arguments(parser, "those that the model was saved with")
-    _add_anchor_arguments(parser)
+    add_anchor_arguments(parser)
     _add_decision_arguments(parser)
     add_model_arguments(parser)
     _add_output_arguments(parser)
     return parser
-
-
-def _add_anchor_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("pictures as labels")
-    group.add_argument(
-        "--anchors",
-        metavar="FOLDER",
-        help="a folder with one folder of pictures for each label; names them without --labels",
-    )
-    group.add_argument(
-        "--predict-from",
-        choices=("auto", "labels", "anchors", "both"),
-        help="words, pictures, or the average of both; default auto: all that there is",
-    )
 
 
 def _add_decision_arguments(parser: argparse.ArgumentParser) -> None:
@@ -205,8 +193,11 @@ def _same_file(one: str, other: str) -> bool:
 def _classifier(arguments: argparse.Namespace, labels: Any) -> EmotionClassifier:
     from merclip import EmotionClassifier
 
-    chosen = given(arguments, "threshold", "face", "frames", "anchors", "predict_from")
-    parameters = {**model_parameters(arguments), **chosen}
+    parameters = {
+        **model_parameters(arguments),
+        **anchor_parameters(arguments),
+        **given(arguments, "threshold", "face", "frames"),
+    }
     if arguments.multi_label:
         parameters["multi_label"] = True
     classifier = EmotionClassifier.from_pretrained(

@@ -26,6 +26,7 @@ from merclip.cli._arguments import (
 )
 from merclip.cli._console import (
     DONE,
+    FAILED,
     CommandError,
     debugging,
     on_terminal,
@@ -242,11 +243,15 @@ def _is_wording(name: str, labels: Any) -> bool:
 def _data(arguments: argparse.Namespace, table: Table) -> Dataset:
     """Load the clips, and say what became of their rows."""
     from merclip.datasets import load_clips, load_mosei, load_mosi
+    from merclip.errors import InputError
 
     if arguments.csv is not None:
         names = {"label_column": "label", "group_column": "group", "split_column": "split"}
         columns = {names[key]: value for key, value in given(arguments, *names).items()}
-        data = load_clips(arguments.csv, multi_label=arguments.multi_label, **columns)
+        try:
+            data = load_clips(arguments.csv, multi_label=arguments.multi_label, **columns)
+        except InputError as error:
+            raise CommandError(str(error), FAILED) from error
         if data.splits is None and data.groups is None:
             raise CommandError(
                 "say what is learned from and what is tested: --split-column, or --group-column "

@@ -8,6 +8,8 @@ from pathlib import Path
 from merclip._version import __version__
 from merclip.errors import InputError, ModelNotFoundError
 
+_TOKEN = "run 'hf auth login', set HF_TOKEN, or give the token"
+
 
 @dataclass(frozen=True)
 class HubAccess:
@@ -50,7 +52,8 @@ class HubAccess:
                 library_version=__version__,
             )
         except (OSError, ValueError, network_error()) as error:
-            raise ModelNotFoundError(_explained(error, repo, filename)) from error
+            asked = revision or self.revision or "main"
+            raise ModelNotFoundError(_explained(error, repo, filename, asked)) from error
         return Path(path)
 
     def lacks(self, repo: str, filename: str, commit: str) -> bool:
@@ -99,7 +102,7 @@ def first_lines(error: BaseException | None) -> str:
     return " ".join(lines[:2]) or type(error).__name__
 
 
-def _explained(error: BaseException, repo: str, filename: str) -> str:
+def _explained(error: BaseException, repo: str, filename: str, revision: str) -> str:
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -114,17 +117,44 @@ def _explained(error: BaseException, repo: str, filename: str) -> str:
     if isinstance(error, HFValidationError):
         return f"{repo!r} is no name of a model: {error}"
     if isinstance(error, LocalTokenNotFoundError):
-        return "This machine keeps no token: run 'hf auth login', set HF_TOKEN, or give the token."
+        return f"This machine keeps no token: {_TOKEN}."
     if isinstance(error, OfflineModeIsEnabled):
         return f"{what} cannot be downloaded anew while HF_HUB_OFFLINE is set."
     if isinstance(error, HfHubHTTPError):
-        return (
-            f"The Hub gives no {what} ({first_lines(error)}): check the name and the revision; a "
-            "private or gated model needs a token."
-        )
+        return _refused(error, repo, filename, revision)
     if isinstance(error, ValueError) and error.__cause__ is not None:  # with force_download=True
-        return _explained(error.__cause__, repo, filename)
+        return _explained(error.__cause__, repo, filename, revision)
     return f"{what} could not be fetched and stored ({first_lines(error)}); try again."
+
+
+def _refused(error: BaseException, repo: str, filename: str, revision: str) -> str:
+    """Return what the Hub lacks, or does not give, as far as it tells."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, GatedRepoError):
+        return (
+            f"{repo!r} on the Hub is gated: ask for access on its page there, then {_TOKEN}, which "
+            "has to be that of your account."
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        # The Hub does not tell the two apart.
+        return (
+            f"The Hub has no model {repo!r}, or it is private and needs a token: check the name, "
+            f"or {_TOKEN}."
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo!r} on the Hub has no revision {revision!r}: check the branch, tag or commit."
+    if isinstance(error, RemoteEntryNotFoundError):
+        return f"{repo!r} on the Hub has no {filename}."
+    return (
+        f"The Hub gives no {filename} of {repo!r} ({first_lines(error)}): try again, or check your "
+        "token."
+    )
 
 
 def _not_cached(what: str, error: BaseException) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from merclip._shown import shown
 from merclip.errors import CheckpointError, ModelNotFoundError
 from merclip.hub.access import HubAccess, is_absence
+from merclip.network.checkpoint import CONFIG_FILE
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -55,7 +57,7 @@ class Directory:
     def lacks(self, filenames: Sequence[str]) -> CheckpointError:
         """Return the error for files of which none was found."""
         names = [path.name for path in self.path.iterdir()]
-        return CheckpointError(f"{self.path} holds no {filenames[0]}.{_unusable(names)}")
+        return CheckpointError(f"{self.path} holds no {filenames[0]}.{_instead(names, filenames)}")
 
     def place(self, path: Path) -> None:
         """Return None: another machine has no such file."""
@@ -113,7 +115,7 @@ class Repository:
 
     def lacks(self, filenames: Sequence[str]) -> ModelNotFoundError:
         """Return the error for files of which none was found."""
-        why = _unusable(self.access.names(self.name, self.commit))
+        why = _instead(self.access.names(self.name, self.commit), filenames)
         known = self._absent.get(filenames[0])
         text = str(known) if known else f"{self.name!r} on the Hub has no {filenames[0]}."
         error = ModelNotFoundError(text + why)
@@ -156,7 +158,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return values
 
 
-def _unusable(names: Sequence[str]) -> str:
+def _instead(names: Sequence[str], filenames: Sequence[str]) -> str:
     """Return what speaks against the files that there are, as the end of a message."""
     pickles = [name for name in names if name.endswith(PICKLES)]
     if any(name.endswith(INDEX_SUFFIX) for name in names):
@@ -165,5 +167,10 @@ def _unusable(names: Sequence[str]) -> str:
         return (
             f" It holds pickles ({', '.join(sorted(pickles)[:3])}), which can run code when they "
             "are loaded, and which merclip does not read; ask for safetensors."
+        )
+    if names and CONFIG_FILE in filenames:
+        return (
+            " It is neither a checkpoint of merclip nor CLIP as open_clip or Hugging Face stores "
+            f"it; there is {shown(', '.join(sorted(names)))}. Check the name."
         )
     return ""
