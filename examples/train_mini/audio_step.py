@@ -8,23 +8,22 @@ import numpy as np
 import torch
 from augment import augment_sound, mask_spectrograms
 from data import Labelled, emodb, ravdess, sentences, speaker_part
-from new_voices import new_voices
 from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
 from spaces import audio_tower
 from tools import cached, root_balanced, seed_everything
 from torch import Tensor
 from torchaudio.functional import resample
-from tower_trainer import TrunkTrainer, mixed, one_hot, recalls, train_trunk
+from tower_trainer import Batches, TrunkTrainer, mixed, one_hot, recalls, train_trunk
 
 from merclip.preprocess.audio import draw_segments, sound_to_tensor
 
-N_STEPS = 2000
+N_STEPS = 1500
 RATE = 2e-3
 BATCH = 64
 SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 MIXUP_SHARE, MIXUP = 0.5, 0.4
-NEW_SHARE, NEW_COUNT, NEW_SEED = 0.5, 10, 7
-"""Share of morphed speech in a batch, and how many morphs begin at each utterance."""
+NEW_COUNT, NEW_SEED = 10, 7
+"""How many morphs begin at each utterance, where a trunk learns from morphed speech."""
 
 
 def run(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
@@ -40,13 +39,21 @@ def run_check(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
     return [train_on(known, SEED + 3, "audio_check", data, run_folder)]
 
 
-def trunk(number: int, data: Path, run_folder: Path) -> dict[str, Tensor]:
+def trunk(
+    number: int,
+    data: Path,
+    run_folder: Path,
+    new_share: float = 0.0,
+    n_steps: int = N_STEPS,
+) -> dict[str, Tensor]:
     """Return the state of one trunk and its head; each number has its own seed."""
-    name = f"audio_trunk_{number}"
+    name = f"audio_trunk_{number}" + (f"_{new_share}_{n_steps}" if new_share else "")
     known = ~speaker_part(voices(data, run_folder), "test")
     return cached(
         run_folder / f"{name}.pt",
-        lambda: train_on(known, SEED + 20 + number, name, data, run_folder),
+        lambda: train_on(
+            known, SEED + 20 + number, name, data, run_folder, new_share, n_steps=n_steps
+        ),
     )
 
 
@@ -56,8 +63,9 @@ def train_on(
     name: str,
     data: Path,
     run_folder: Path,
-    new_share: float = NEW_SHARE,
+    new_share: float = 0.0,
     measured: np.ndarray | None = None,
+    n_steps: int = N_STEPS,
 ) -> dict[str, Tensor]:
     """Train a trunk on some speech, with so much of morphed speech in each batch.
 
@@ -67,13 +75,17 @@ def train_on(
     seed_everything(seed)
     speech = voices(data, run_folder)
     training = speech.where(known)
-    validation = speech.where(speaker_part(speech, "validation") if measured is None else measured)
-    morphs = morphed(data, run_folder, set(training.groups))
-    variants = [[change_speed(sound, speed) for speed in SPEEDS] for sound in training.samples]
+    if measured is None:
+        measured = speaker_part(speech, "validation")
+    validation = speech.where(measured)
+    draw = batches(training, seed)
+    if new_share:
+        morphs = morphed(data, run_folder, set(training.groups))
+        draw = batches_with_new(training, morphs, new_share, seed)
     average = train_trunk(
         TrunkTrainer(audio_tower(n_trunks=1)),
-        lambda step: draw_batch(variants, training.classes, morphs, new_share, (seed, step)),
-        N_STEPS,
+        draw,
+        n_steps,
         RATE,
         name,
         run_folder / f"{name}.state",
@@ -90,38 +102,59 @@ def voices(data: Path, run_folder: Path) -> Labelled:
 def morphed(data: Path, run_folder: Path, speakers: set[str]) -> Labelled:
     """Return speech between two of some speakers, none of them of the test part."""
     morphs, others = cached(run_folder / "new_voices.pt", lambda: make_morphs(data, run_folder))
-    both = [
-        one in speakers and other in speakers
-        for one, other in zip(morphs.groups, others, strict=True)
-    ]
-    return morphs.where(np.array(both))
+    pairs = zip(morphs.groups, others, strict=True)
+    return morphs.where(np.array([set(pair) <= speakers for pair in pairs]))
 
 
 def make_morphs(data: Path, run_folder: Path) -> tuple[Labelled, np.ndarray]:
     """Morph the speech of all speakers but the test ones, pair by pair."""
+    from new_voices import new_voices  # needs pyworld, which the shipped training does not
+
     speech = voices(data, run_folder)
     kept = ~speaker_part(speech, "test")
     return new_voices(speech.where(kept), sentences(data)[kept], NEW_COUNT, NEW_SEED)
 
 
-def draw_batch(
-    variants: list[list[np.ndarray]],
-    classes: np.ndarray,
-    morphs: Labelled,
-    new_share: float,
-    seed: tuple[int, int],
+def batches(speech: Labelled, seed: int) -> Batches:
+    """Return what makes a step's augmented pictures and their targets."""
+    variants = all_speeds(speech)
+
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        random = np.random.default_rng((seed, step))
+        chosen = random.choice(len(variants), BATCH, p=root_balanced(speech.classes))
+        sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
+        return maybe_mixed(sounds, speech.classes[chosen], random)
+
+    return draw
+
+
+def batches_with_new(speech: Labelled, morphs: Labelled, share: float, seed: int) -> Batches:
+    """Return what makes a step's pictures, so many of them of morphed speech."""
+    variants, n_new = all_speeds(speech), round(BATCH * share)
+
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        random = np.random.default_rng((seed, step))
+        chosen = random.choice(len(variants), BATCH - n_new, p=root_balanced(speech.classes))
+        sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
+        new = random.choice(len(morphs), n_new, p=root_balanced(morphs.classes))
+        sounds += [morphs.samples[i].astype(np.float32) for i in new]
+        classes = np.concatenate([speech.classes[chosen], morphs.classes[new]])
+        order = random.permutation(BATCH)
+        return maybe_mixed([sounds[i] for i in order], classes[order], random)
+
+    return draw
+
+
+def all_speeds(speech: Labelled) -> list[list[np.ndarray]]:
+    """Return each sound at each of `SPEEDS`."""
+    return [[change_speed(sound, speed) for speed in SPEEDS] for sound in speech.samples]
+
+
+def maybe_mixed(
+    sounds: list[np.ndarray], classes: np.ndarray, random: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return augmented pictures of a step and their targets."""
-    random = np.random.default_rng(seed)
-    n_new = round(BATCH * new_share)
-    chosen = random.choice(len(variants), BATCH - n_new, p=root_balanced(classes))
-    sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
-    new = random.choice(len(morphs), n_new, p=root_balanced(morphs.classes))
-    sounds += [morphs.samples[i].astype(np.float32) for i in new]
-    numbers = np.concatenate([classes[chosen], morphs.classes[new]])
-    order = random.permutation(BATCH)
-    pictures = draw_pictures([sounds[i] for i in order], random)
-    targets = one_hot(numbers[order])
+    """Return pictures and targets, blended with each other in some batches."""
+    pictures, targets = draw_pictures(sounds, random), one_hot(classes)
     if random.random() < MIXUP_SHARE:
         return mixed(pictures, targets, MIXUP, random)
     return pictures, targets
@@ -165,8 +198,9 @@ def report(trainer: TrunkTrainer, speech: Labelled, name: str) -> None:
     """Print accuracies of the linear head on validation speakers, each corpus by itself."""
     trainer.eval()
     said = torch.stack([trainer(segments_of(s)).softmax(1).mean(0) for s in speech.samples])
-    for corpus in ("ravdess", "emodb"):
-        inside = np.char.startswith(speech.groups, corpus)
+    corpora = np.char.partition(speech.groups, "-")[:, 0]
+    for corpus in np.unique(corpora):
+        inside = corpora == corpus
         classes = speech.classes[inside]
         present = np.unique(classes)
         guesses = present[said[inside][:, present].argmax(1).numpy()]

@@ -3,7 +3,8 @@
 The data have few speakers. WORLD (Morise et al., 2016) takes speech apart into pitch,
 spectral envelope and noise; here two speakers' parts are aligned in time, blended, and put
 together again, with another length of the vocal tract and another mean pitch. What the
-emotion does to a voice stays, whose voice it is changes.
+emotion does to a voice stays, whose voice it is changes. The weights that the package ships
+learned from no such speech: `measure_voices.py` and docs/accuracy.md say what it brings.
 """
 
 from __future__ import annotations
