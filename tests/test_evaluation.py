@@ -400,7 +400,7 @@ def test_pictures_of_pyplot(report):
 
 def test_pictures_without_matplotlib(report, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"merclip\[plot\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[plot\]"):
         report.plot_confusion("picture.png")
 
 
