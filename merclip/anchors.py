@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 Source: TypeAlias = Literal["labels", "anchors", "both"]
 _NAMED = 10
 """Bad pictures that a message lists."""
+
 PictureLike: TypeAlias = Union[
     str, os.PathLike[str], bytes, BinaryIO, np.ndarray[Any, Any], torch.Tensor, "av.VideoFrame"
 ]

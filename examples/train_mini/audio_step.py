@@ -78,13 +78,10 @@ def train_on(
     if measured is None:
         measured = speaker_part(speech, "validation")
     validation = speech.where(measured)
-    draw = batches(training, seed)
-    if new_share:
-        morphs = morphed(data, run_folder, set(training.groups))
-        draw = batches_with_new(training, morphs, new_share, seed)
+    morphs = morphed(data, run_folder, set(training.groups)) if new_share else None
     average = train_trunk(
         TrunkTrainer(audio_tower(n_trunks=1)),
-        draw,
+        batches(training, seed, morphs, new_share),
         n_steps,
         RATE,
         name,
@@ -115,49 +112,28 @@ def make_morphs(data: Path, run_folder: Path) -> tuple[Labelled, np.ndarray]:
     return new_voices(speech.where(kept), sentences(data)[kept], NEW_COUNT, NEW_SEED)
 
 
-def batches(speech: Labelled, seed: int) -> Batches:
+def batches(speech: Labelled, seed: int, morphs: Labelled | None, new_share: float) -> Batches:
     """Return what makes a step's augmented pictures and their targets."""
-    variants = all_speeds(speech)
-
-    def draw(step: int) -> tuple[Tensor, Tensor]:
-        random = np.random.default_rng((seed, step))
-        chosen = random.choice(len(variants), BATCH, p=root_balanced(speech.classes))
-        sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
-        return maybe_mixed(sounds, speech.classes[chosen], random)
-
-    return draw
-
-
-def batches_with_new(speech: Labelled, morphs: Labelled, share: float, seed: int) -> Batches:
-    """Return what makes a step's pictures, so many of them of morphed speech."""
-    variants, n_new = all_speeds(speech), round(BATCH * share)
+    variants = [[change_speed(sound, speed) for speed in SPEEDS] for sound in speech.samples]
+    n_new = round(BATCH * new_share)
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng((seed, step))
         chosen = random.choice(len(variants), BATCH - n_new, p=root_balanced(speech.classes))
         sounds = [variants[i][random.integers(len(SPEEDS))] for i in chosen]
-        new = random.choice(len(morphs), n_new, p=root_balanced(morphs.classes))
-        sounds += [morphs.samples[i].astype(np.float32) for i in new]
-        classes = np.concatenate([speech.classes[chosen], morphs.classes[new]])
-        order = random.permutation(BATCH)
-        return maybe_mixed([sounds[i] for i in order], classes[order], random)
+        classes = speech.classes[chosen]
+        if morphs is not None:
+            new = random.choice(len(morphs), n_new, p=root_balanced(morphs.classes))
+            sounds += [morphs.samples[i].astype(np.float32) for i in new]
+            order = random.permutation(BATCH)
+            sounds = [sounds[i] for i in order]
+            classes = np.concatenate([classes, morphs.classes[new]])[order]
+        pictures, targets = draw_pictures(sounds, random), one_hot(classes)
+        if random.random() < MIXUP_SHARE:
+            return mixed(pictures, targets, MIXUP, random)
+        return pictures, targets
 
     return draw
-
-
-def all_speeds(speech: Labelled) -> list[list[np.ndarray]]:
-    """Return each sound at each of `SPEEDS`."""
-    return [[change_speed(sound, speed) for speed in SPEEDS] for sound in speech.samples]
-
-
-def maybe_mixed(
-    sounds: list[np.ndarray], classes: np.ndarray, random: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return pictures and targets, blended with each other in some batches."""
-    pictures, targets = draw_pictures(sounds, random), one_hot(classes)
-    if random.random() < MIXUP_SHARE:
-        return mixed(pictures, targets, MIXUP, random)
-    return pictures, targets
 
 
 def change_speed(sound: np.ndarray, speed: float) -> np.ndarray:

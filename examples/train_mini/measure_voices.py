@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -48,19 +49,18 @@ def main() -> None:
         measured = np.isin(speech.groups, groups)
         for share in arguments.shares:
             name = f"voices_{fold}_{share}_{arguments.steps}"
-            cached(
-                arguments.run / f"{name}.pt",
-                lambda name=name, share=share, measured=measured: train_on(
-                    ~measured & ~test,
-                    SEED + 3,
-                    name,
-                    arguments.data,
-                    arguments.run,
-                    share,
-                    measured,
-                    arguments.steps,
-                ),
+            train = partial(
+                train_on,
+                ~measured & ~test,
+                SEED + 3,
+                name,
+                arguments.data,
+                arguments.run,
+                share,
+                measured,
+                arguments.steps,
             )
+            cached(arguments.run / f"{name}.pt", train)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def aligned(one: Parts, other: Parts) -> tuple[np.ndarray, np.ndarray]:
         i = np.arange(max(1, diagonal - cost.shape[1]), min(cost.shape[0], diagonal - 1) + 1)
         j = diagonal - i
         steps = np.stack([total[i - 1, j - 1], total[i - 1, j], total[i, j - 1]])
-        total[i, j] = cost[i - 1, j - 1] * 1.0 + steps.min(0)
+        total[i, j] = cost[i - 1, j - 1] + steps.min(0)
     path, i, j = [], *cost.shape
     while i > 0 and j > 0:
         path.append((i - 1, j - 1))
@@ -127,10 +127,10 @@ def morph(one: Parts, other: Parts, random: np.random.Generator) -> np.ndarray:
     ticks = np.arange(0, places[-1], tempo)
     left = one.at(2.0 * np.interp(ticks, places, first))
     right = other.at(2.0 * np.interp(ticks, places, second))
-    return synthesise(blended(left, right, share, random), random)
+    return synthesise(blended(left, right, share), random)
 
 
-def blended(left: Parts, right: Parts, share: float, random: np.random.Generator) -> Parts:
+def blended(left: Parts, right: Parts, share: float) -> Parts:
     """Return frames between two voices."""
     both = (left.pitch > 0) & (right.pitch > 0)
     between = np.exp(
