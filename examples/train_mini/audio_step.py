@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from augment import augment_sound, mask_spectrograms
+from augment import augment_sound, mask_spectrograms, trimmed
 from data import Labelled, emodb, ravdess, sentences, speaker_part
 from settings import ARCHITECTURE, CLASSES, IMAGE_SIZE, PREPROCESS, SEED
 from spaces import audio_tower
@@ -17,13 +17,21 @@ from tower_trainer import Batches, TrunkTrainer, mixed, one_hot, recalls, train_
 
 from merclip.preprocess.audio import draw_segments, sound_to_tensor
 
-N_STEPS = 1500
+N_STEPS = 2000
 RATE = 2e-3
 BATCH = 64
 SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 MIXUP_SHARE, MIXUP = 0.5, 0.4
+NEW_SHARE = 0.5
+"""How much of each batch is morphed speech."""
 NEW_COUNT, NEW_SEED = 10, 7
-"""How many morphs begin at each utterance, where a trunk learns from morphed speech."""
+"""How many morphs begin at each utterance."""
+SHORT_SHARE, SHORTEST = 0.35, 1.2
+"""Share of recordings that end before their segment does, and seconds that they last at least.
+
+What comes after them is digital silence, as predicting pads short clips. Noise that fills
+the whole segment does not teach that: short noisy clips were then read much worse.
+"""
 
 
 def run(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
@@ -39,21 +47,13 @@ def run_check(data: Path, run_folder: Path) -> list[dict[str, Tensor]]:
     return [train_on(known, SEED + 3, "audio_check", data, run_folder)]
 
 
-def trunk(
-    number: int,
-    data: Path,
-    run_folder: Path,
-    new_share: float = 0.0,
-    n_steps: int = N_STEPS,
-) -> dict[str, Tensor]:
+def trunk(number: int, data: Path, run_folder: Path) -> dict[str, Tensor]:
     """Return the state of one trunk and its head; each number has its own seed."""
-    name = f"audio_trunk_{number}" + (f"_{new_share}_{n_steps}" if new_share else "")
+    name = f"audio_trunk_{number}"
     known = ~speaker_part(voices(data, run_folder), "test")
     return cached(
         run_folder / f"{name}.pt",
-        lambda: train_on(
-            known, SEED + 20 + number, name, data, run_folder, new_share, n_steps=n_steps
-        ),
+        lambda: train_on(known, SEED + 20 + number, name, data, run_folder),
     )
 
 
@@ -63,7 +63,7 @@ def train_on(
     name: str,
     data: Path,
     run_folder: Path,
-    new_share: float = 0.0,
+    new_share: float = NEW_SHARE,
     measured: np.ndarray | None = None,
     n_steps: int = N_STEPS,
 ) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ def morphed(data: Path, run_folder: Path, speakers: set[str]) -> Labelled:
 
 def make_morphs(data: Path, run_folder: Path) -> tuple[Labelled, np.ndarray]:
     """Morph the speech of all speakers but the test ones, pair by pair."""
-    from new_voices import new_voices  # needs pyworld, which the shipped training does not
+    from new_voices import new_voices  # needs pyworld, which no other step does
 
     speech = voices(data, run_folder)
     kept = ~speaker_part(speech, "test")
@@ -147,13 +147,16 @@ def change_speed(sound: np.ndarray, speed: float) -> np.ndarray:
 def draw_pictures(sounds: list[np.ndarray], random: np.random.Generator) -> Tensor:
     """Cut a random segment of each sound and draw it as the package does."""
     length = PREPROCESS.audio.segment_samples
-    segments = torch.stack([cut(sound, length, random) for sound in sounds])
-    segments = augment_sound(segments, PREPROCESS.audio.rate, random)
+    parts, ends = zip(*(cut(sound, length, random) for sound in sounds), strict=True)
+    segments = augment_sound(torch.stack(parts), PREPROCESS.audio.rate, random)
+    segments *= torch.arange(length) < torch.tensor(ends)[:, None]
     return mask_spectrograms(draw_segments(segments, IMAGE_SIZE, PREPROCESS.audio), random)
 
 
-def cut(sound: np.ndarray, length: int, random: np.random.Generator) -> Tensor:
-    """Cut a segment at random; it may begin or end in silence."""
+def cut(sound: np.ndarray, length: int, random: np.random.Generator) -> tuple[Tensor, int]:
+    """Cut a segment at random; return it, and where its recording ends."""
+    if random.random() < SHORT_SHARE:
+        return cut_short(sound, length, random)
     if random.random() < 0.2:
         sound = np.concatenate([np.zeros(random.integers(0, length // 3), np.float32), sound])
     latest = len(sound) - length // 2 if random.random() < 0.3 else len(sound) - length
@@ -161,7 +164,17 @@ def cut(sound: np.ndarray, length: int, random: np.random.Generator) -> Tensor:
     part = sound[start : start + length]
     room = length - len(part)
     before = int(random.integers(0, room + 1)) if random.random() < 0.5 else 0
-    return torch.from_numpy(np.pad(part, (before, room - before)))
+    return torch.from_numpy(np.pad(part, (before, room - before))), length
+
+
+def cut_short(sound: np.ndarray, length: int, random: np.random.Generator) -> tuple[Tensor, int]:
+    """Cut a recording of speech that is shorter than a segment."""
+    rate = PREPROCESS.audio.rate
+    speech = trimmed(sound, rate)
+    wanted = min(len(speech), int(random.uniform(SHORTEST * rate, length)))
+    start = int(random.integers(0, len(speech) - wanted + 1))
+    part = speech[start : start + wanted]
+    return torch.from_numpy(np.pad(part, (0, length - wanted))), wanted
 
 
 def segments_of(sound: np.ndarray) -> Tensor:

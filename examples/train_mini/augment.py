@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+MARGIN, QUIET_DB = 0.15, 35.0
+"""Seconds kept around speech, and decibels below the loudest moment where it ends."""
+
 
 def augment_faces(pictures: Tensor, size: int, random: np.random.Generator) -> Tensor:
     """Move, scale, relight and blur faces.
@@ -86,6 +89,16 @@ def _erase(pictures: Tensor, random: np.random.Generator) -> Tensor:
     return pictures
 
 
+def trimmed(sound: np.ndarray, rate: int) -> np.ndarray:
+    """Cut off silence at both ends of speech."""
+    hop = rate // 100
+    frames = sound[: len(sound) // hop * hop].reshape(-1, hop)
+    decibels = 10 * np.log10((frames**2).mean(1) + 1e-10)
+    loud = np.flatnonzero(decibels > decibels.max() - QUIET_DB)
+    margin = int(MARGIN * rate)
+    return sound[max(0, loud[0] * hop - margin) : (loud[-1] + 1) * hop + margin]
+
+
 def augment_sound(sounds: Tensor, rate: int, random: np.random.Generator) -> Tensor:
     """Add other voices, a microphone, a room, a telephone band or noise to sounds (B, n)."""
     sounds = _add_voices(sounds, random)
@@ -130,7 +143,7 @@ def _add_noise(sounds: Tensor, random: np.random.Generator) -> Tensor:
     power = random.choice([0.0, 0.5, 1.0])
     darker = spectrum / torch.arange(1, spectrum.shape[1] + 1) ** power
     noise = torch.fft.irfft(darker, sounds.shape[1])
-    sounds[chosen] += _at_level(noise, sounds[chosen], random.uniform(8, 45, len(chosen)))
+    sounds[chosen] += _at_level(noise, sounds[chosen], random.uniform(3, 40, len(chosen)))
     return sounds
 
 

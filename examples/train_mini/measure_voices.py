@@ -18,7 +18,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np  # noqa: E402
-from audio_step import N_STEPS, train_on, voices  # noqa: E402
+from audio_step import N_STEPS, NEW_SHARE, train_on, voices  # noqa: E402
 from data import VALIDATION_ACTORS, VALIDATION_SPEAKERS, speaker_part  # noqa: E402
 from settings import SEED  # noqa: E402
 from tools import cached  # noqa: E402
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--folds", nargs="+", choices=FOLDS, default=list(FOLDS))
-    parser.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.5])
+    parser.add_argument("--shares", nargs="+", type=float, default=[0.0, NEW_SHARE])
     parser.add_argument("--steps", type=int, default=N_STEPS)
     arguments = parser.parse_args()
     speech = voices(arguments.data, arguments.run)

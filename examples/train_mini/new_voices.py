@@ -3,8 +3,8 @@
 The data have few speakers. WORLD (Morise et al., 2016) takes speech apart into pitch,
 spectral envelope and noise; here two speakers' parts are aligned in time, blended, and put
 together again, with another length of the vocal tract and another mean pitch. What the
-emotion does to a voice stays, whose voice it is changes. The weights that the package ships
-learned from no such speech: `measure_voices.py` and docs/accuracy.md say what it brings.
+emotion does to a voice stays, whose voice it is changes. `measure_voices.py` and
+docs/accuracy.md say what it brings.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyworld
+from augment import trimmed
 from data import Labelled
 from settings import PREPROCESS
 from tools import Progress
@@ -21,8 +22,6 @@ RATE = PREPROCESS.audio.rate
 PERIOD = 5.0
 """Milliseconds from one analysed frame to the next."""
 N_CEPSTRA = 60
-MARGIN, QUIET_DB = 0.15, 35.0
-"""Seconds kept around speech, and decibels below the loudest moment where it ends."""
 BLEND = (0.2, 0.8)
 """Share of the second speaker."""
 TRACT, PITCH, TEMPO = 0.08, 0.12, 0.1
@@ -61,7 +60,7 @@ class Parts:
 
 def analyse(sound: np.ndarray) -> Parts:
     """Take speech apart, without the silence before and after it."""
-    samples = trimmed(sound).astype(np.float64)
+    samples = trimmed(sound, RATE).astype(np.float64)
     # WORLD divides by zero in digital silence.
     samples = samples + 1e-5 * np.random.default_rng(0).standard_normal(len(samples))
     pitch, times = pyworld.harvest(samples, RATE, 60.0, 700.0, PERIOD)
@@ -72,16 +71,6 @@ def analyse(sound: np.ndarray) -> Parts:
         pyworld.code_spectral_envelope(envelope, RATE, N_CEPSTRA).astype(np.float32),
         pyworld.code_aperiodicity(noise, RATE).astype(np.float32),
     )
-
-
-def trimmed(sound: np.ndarray) -> np.ndarray:
-    """Cut off silence at both ends."""
-    hop = RATE // 100
-    frames = sound[: len(sound) // hop * hop].reshape(-1, hop)
-    decibels = 10 * np.log10((frames**2).mean(1) + 1e-10)
-    loud = np.flatnonzero(decibels > decibels.max() - QUIET_DB)
-    margin = int(MARGIN * RATE)
-    return sound[max(0, loud[0] * hop - margin) : (loud[-1] + 1) * hop + margin]
 
 
 def aligned(one: Parts, other: Parts) -> tuple[np.ndarray, np.ndarray]:

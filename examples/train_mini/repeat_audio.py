@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from alignment_step import TrainedTrunks  # noqa: E402
-from audio_step import N_STEPS, segments_of, trunk, voices  # noqa: E402
+from audio_step import segments_of, trunk, voices  # noqa: E402
 from data import speaker_part  # noqa: E402
 from settings import ARCHITECTURE, CLASSES, DEFAULT_LABELS  # noqa: E402
 from spaces import audio_tower  # noqa: E402
@@ -32,18 +32,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--towers", type=int, default=3)
-    parser.add_argument("--new-share", type=float, default=0.0, help="of morphed speech")
-    parser.add_argument("--steps", type=int, default=N_STEPS)
     arguments = parser.parse_args()
     count = ARCHITECTURE["audio_cfg"]["trunks"]
     speech = voices(arguments.data, arguments.run)
     test = speech.where(speaker_part(speech, "test"))
     pictures = [segments_of(sound) for sound in test.samples]
     said = [
-        answers(
-            trunk(number, arguments.data, arguments.run, arguments.new_share, arguments.steps),
-            pictures,
-        )
+        answers(trunk(number, arguments.data, arguments.run), pictures)
         for number in range(arguments.towers * count)
     ]
     together = [torch.stack(said[i : i + count]).mean(0) for i in range(0, len(said), count)]
