@@ -235,12 +235,18 @@ def test_pictures_as_labels(merclip, data, tmp_path):
         write_video(tmp_path / "faces" / label / "1.gif", "gif", pix_fmt="rgb8")
     status, out, err = merclip(data, "--anchors", "faces", "--json")
     assert (status, err) == (0, "")
-    assert [item["name"] for item in json.loads(out)["labels"]] == ["calm", "happy", "sad"]
+    report = json.loads(out)
+    assert [item["name"] for item in report["labels"]] == ["calm", "happy", "sad"]
+    assert report["model"]["predict_from"] == "anchors"
+    assert report["model"]["anchors"] == dict.fromkeys(("calm", "happy", "sad"), 12)  # frames
     # A label without pictures has words alone.
     (tmp_path / "faces" / "sad").rename(tmp_path / "sad")
     status, _, err = merclip(data, "--anchors", "faces")
     assert status == 2 and "--predict-from anchors needs anchors, and ['sad'] have none" in err
-    assert merclip(data, "--anchors", "faces", "--predict-from", "both")[0] == 0
+    status, out, _ = merclip(data, "--anchors", "faces", "--predict-from", "both")
+    assert status == 0
+    assert "- compared with: both" in out and "- pictures: calm 12, happy 12" in out
+    assert "pictures" not in merclip(data)[1]
     status, _, err = merclip(data, "--anchors", "nowhere")
     assert status == 2 and "--anchors 'nowhere' is no folder" in err
     status, _, err = merclip(data, "--anchors", "faces", "--protocol", "leave-one-out")

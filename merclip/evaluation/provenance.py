@@ -26,6 +26,9 @@ def versions() -> dict[str, str]:
 def model_facts(classifier: Any) -> dict[str, Any]:
     """Return the name, revision, fingerprint and temperature of a classifier's model.
 
+    Where clips are compared with pictures, also "predict_from" and "anchors": how many
+    pictures each label has.
+
     Parameters
     ----------
     classifier : EmotionClassifier
@@ -38,7 +41,19 @@ def model_facts(classifier: Any) -> dict[str, Any]:
         "revision": classifier.revision,
         "fingerprint": fingerprint(classifier.network_),
         "temperature": float(classifier.calibration_["temperature"]),
+        **_pictures(classifier),
     }
+
+
+def _pictures(classifier: Any) -> dict[str, Any]:
+    source = classifier.predict_from
+    counts = {str(name): len(rows) for name, rows in classifier.anchors_.items()}
+    if source == "labels" or not counts:
+        return {}
+    if source == "auto":
+        worded = classifier.labels is not None or classifier.anchors is None
+        source = "both" if worded else "anchors"
+    return {"predict_from": source, "anchors": counts}
 
 
 def fingerprint(network: torch.nn.Module) -> str:

@@ -59,7 +59,8 @@ class Report:
     prompt : tuple of str
         Formats into which labels were put.
     model : mapping
-        Name, pretrained, revision, fingerprint of all weights, temperature.
+        Name, pretrained, revision, fingerprint of all weights, temperature; where clips
+        are compared with pictures, predict_from and how many each label has (anchors).
     data : mapping or None
         Name and SHA-256 of the file that clips came from; or the name of the data
         set, its rows and clips, and a SHA-256 of their ids and labels.

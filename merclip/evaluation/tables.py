@@ -192,8 +192,17 @@ def _data(facts: Mapping[str, Any], what: str) -> list[str]:
 
 
 def _model(report: Report) -> list[tuple[str, Any]]:
-    names = {"name": "model", "fingerprint": "fingerprint of its weights"}
-    return [(names.get(name, name), value) for name, value in report.model.items()]
+    names = {
+        "name": "model",
+        "fingerprint": "fingerprint of its weights",
+        "predict_from": "compared with",
+        "anchors": "pictures",
+    }
+    values = dict(report.model)
+    if "anchors" in values:
+        counts = values["anchors"].items()
+        values["anchors"] = ", ".join(f"{_short(name)} {count}" for name, count in counts)
+    return [(names.get(name, name), value) for name, value in values.items()]
 
 
 def _described(report: Report) -> list[tuple[Any, list[str]]]:
