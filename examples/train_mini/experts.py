@@ -16,13 +16,14 @@ from tower_trainer import recalls
 
 from merclip.preprocess import ClipFeatures
 
-BIAS_SHARE = {"L": 0.1, "V": 0.3, "A": 0.0}
+BIAS_SHARE = {"L": 0.1, "V": 0.3, "A": 0.3}
 """How much of what validation samples show as bias is taken away.
 
 Texts and faces are trained with rare emotions more frequent than they are, on purpose.
-New voices show a strong bias, but of another corpus another one, in sign too; all of it
-that is taken away is that calm voices are called neutral.
+New voices show a strong bias, but those of a new corpus another one, in sign too.
 """
+CALM_BIAS_SHARE = 0.7
+"""The same for calm voices, which are called neutral: it harms no corpus without them."""
 CALM_BELOW_NEUTRAL = 1.0
 """Only voices are calm in the data: elsewhere it is neutral, and less likely by so many nats."""
 ANGRY, CONTEMPT = (CLASSES.index(name) for name in ("angry", "contempt"))
@@ -108,7 +109,7 @@ def fit_experts(validation: Pools, words: Tensor) -> Experts:
         biases[letter], priors[letter] = torch.zeros(len(CLASSES)), torch.zeros(len(CLASSES))
         biases[letter][kept] = BIAS_SHARE[letter] * (said - occurs)
         if CALM in kept:
-            biases[letter][CALM] = (said - occurs)[kept.index(CALM)]
+            biases[letter][CALM] = CALM_BIAS_SHARE * (said - occurs)[kept.index(CALM)]
         priors[letter][:] = occurs.min()
         priors[letter][kept] = occurs
         if CALM not in kept:

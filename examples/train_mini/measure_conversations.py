@@ -102,7 +102,8 @@ def cached(meld: Dataset, path: Path) -> dict[str, np.ndarray]:
                 language.append(network.global_embeddings(batch)["L"].cpu().numpy())
                 ids = [tokenize(clip.text, network.max_label_tokens).ids for clip in clips]
                 label.append(network.encode_labels(ids).cpu().numpy())
-        np.savez(path, language=np.concatenate(language), label=np.concatenate(label))
+        with path.open("wb") as file:  # a path would be given another suffix
+            np.savez(file, language=np.concatenate(language), label=np.concatenate(label))
     with np.load(path) as found:
         return {name: found[name] for name in found.files}
 
