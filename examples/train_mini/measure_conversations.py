@@ -1,6 +1,6 @@
 """Measure the conversation model on MELD's dialogues, with mini's text features.
 
-    python examples/train_mini/measure_conversations.py ../shared/data/text --cache /tmp/meld.npz
+    python examples/train_mini/measure_conversations.py ../shared/data/text --cache /tmp/meld.pt
 
 Each configuration is trained with three seeds on MELD's training dialogues, a tenth of which
 chooses the epoch; the official dev dialogues are only measured. One line of JSON for each
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tools import cached
 
 from merclip import ConversationClassifier, Dialogue, EmotionClassifier
 from merclip.datasets import Dataset, load_meld
@@ -59,14 +60,14 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder with " + " and ".join(PARTS.values()))
-    parser.add_argument("--cache", type=Path, required=True, help="file for embeddings (.npz)")
+    parser.add_argument("--cache", type=Path, required=True, help="file for embeddings")
     parser.add_argument("--features", choices=["language", "label", "both"], default="language")
     parser.add_argument("--only", nargs="+", choices=list(CONFIGURATIONS), default=None)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--time", action="store_true", help="measure times in place of accuracy")
     arguments = parser.parse_args()
     meld = load(arguments.folder)
-    embeddings = cached(meld, arguments.cache)
+    embeddings = cached(arguments.cache, lambda: embed(meld))
     kinds = ["language", "label"] if arguments.features == "both" else [arguments.features]
     rows = np.concatenate([embeddings[kind] for kind in kinds], axis=1)
     train, dev = (list(dialogues(meld, rows, part)) for part in ("train", "valid"))
@@ -89,23 +90,19 @@ def load(folder: Path) -> Dataset:
         return load_meld(made, modalities=["text"])
 
 
-def cached(meld: Dataset, path: Path) -> dict[str, np.ndarray]:
-    """Return mini's embeddings of every utterance, made once."""
-    if not path.exists():
-        clf = EmotionClassifier(["a", "b"], batch_size=64)
-        network = clf.network_
-        language, label = [], []
-        with torch.inference_mode():
-            for start in range(0, len(meld), 256):
-                clips = meld.clips[start : start + 256]
-                batch = pad_features(list(clf.encode(clips)), network.device)
-                language.append(network.global_embeddings(batch)["L"].cpu().numpy())
-                ids = [tokenize(clip.text, network.max_label_tokens).ids for clip in clips]
-                label.append(network.encode_labels(ids).cpu().numpy())
-        with path.open("wb") as file:  # a path would be given another suffix
-            np.savez(file, language=np.concatenate(language), label=np.concatenate(label))
-    with np.load(path) as found:
-        return {name: found[name] for name in found.files}
+def embed(meld: Dataset) -> dict[str, np.ndarray]:
+    """Return mini's embeddings of every utterance."""
+    clf = EmotionClassifier(["a", "b"], batch_size=64)
+    network = clf.network_
+    language, label = [], []
+    with torch.inference_mode():
+        for start in range(0, len(meld), 256):
+            clips = meld.clips[start : start + 256]
+            batch = pad_features(list(clf.encode(clips)), network.device)
+            language.append(network.global_embeddings(batch)["L"].cpu().numpy())
+            ids = [tokenize(clip.text, network.max_label_tokens).ids for clip in clips]
+            label.append(network.encode_labels(ids).cpu().numpy())
+    return {"language": np.concatenate(language), "label": np.concatenate(label)}
 
 
 def dialogues(meld: Dataset, rows: np.ndarray, part: str) -> Iterator[Dialogue]:

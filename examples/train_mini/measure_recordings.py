@@ -19,12 +19,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np  # noqa: E402
 from augment import trimmed  # noqa: E402
 from data import ravdess, speaker_part  # noqa: E402
-from settings import CLASSES, DEFAULT_LABELS  # noqa: E402
+from settings import CLASSES, DEFAULT_LABELS, PREPROCESS  # noqa: E402
 from tower_trainer import recalls  # noqa: E402
 
 from merclip import Audio, EmotionClassifier  # noqa: E402
 
-RATE, SEED = 16000, 5
+RATE, SEED = PREPROCESS.audio.rate, 5
+LONGEST = 8 * RATE
+"""Samples of noise that are drawn, of which a sound takes as many as it has."""
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -62,7 +64,7 @@ def speech_alone(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def noisy(sound: np.ndarray, random: np.random.Generator, decibels: float) -> np.ndarray:
     """Add pink noise, so many decibels below the speech, from the first sample to the last."""
-    spectrum = np.fft.rfft(random.standard_normal(2 * RATE * 4))
+    spectrum = np.fft.rfft(random.standard_normal(LONGEST))
     noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)))[: len(sound)]
     level = np.sqrt((trimmed(sound, RATE) ** 2).mean() / (noise**2).mean())
     return (sound + noise * level * 10 ** (-decibels / 20)).astype(np.float32)
@@ -77,7 +79,7 @@ def in_a_room(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Add the echo of a room, 60 dB down after 0.4 s, and about as loud as the voice."""
     length = int(0.4 * RATE)
     echo = random.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
-    echo *= 1 / np.linalg.norm(echo)
+    echo /= np.linalg.norm(echo)
     echo[0] = 1.0
     total = len(sound) + length
     spectrum = np.fft.rfft(sound, total) * np.fft.rfft(echo, total)

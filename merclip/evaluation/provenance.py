@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from merclip._version import __version__
+from merclip.labels import LabelSet
 
 
 def versions() -> dict[str, str]:
@@ -23,7 +24,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def model_facts(classifier: Any) -> dict[str, Any]:
+def model_facts(classifier: Any, labels: LabelSet) -> dict[str, Any]:
     """Return the name, revision, fingerprint and temperature of a classifier's model.
 
     Where clips are compared with pictures, also "predict_from" and "anchors": how many
@@ -32,6 +33,8 @@ def model_facts(classifier: Any) -> dict[str, Any]:
     Parameters
     ----------
     classifier : EmotionClassifier
+    labels : LabelSet
+        What was told apart.
     """
     model = classifier.model
     name = str(model) if isinstance(model, (str, os.PathLike)) else "an architecture of its own"
@@ -41,18 +44,15 @@ def model_facts(classifier: Any) -> dict[str, Any]:
         "revision": classifier.revision,
         "fingerprint": fingerprint(classifier.network_),
         "temperature": float(classifier.calibration_["temperature"]),
-        **_pictures(classifier),
+        **_pictures(classifier, labels),
     }
 
 
-def _pictures(classifier: Any) -> dict[str, Any]:
-    source = classifier.predict_from
-    counts = {str(name): len(rows) for name, rows in classifier.anchors_.items()}
-    if source == "labels" or not counts:
+def _pictures(classifier: Any, labels: LabelSet) -> dict[str, Any]:
+    source = classifier._source(labels).source
+    if source == "labels":
         return {}
-    if source == "auto":
-        worded = classifier.labels is not None or classifier.anchors is None
-        source = "both" if worded else "anchors"
+    counts = {str(name): len(rows) for name, rows in classifier._exemplars(labels).items()}
     return {"predict_from": source, "anchors": counts}
 
 

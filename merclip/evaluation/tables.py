@@ -198,11 +198,14 @@ def _model(report: Report) -> list[tuple[str, Any]]:
         "predict_from": "compared with",
         "anchors": "pictures",
     }
-    values = dict(report.model)
-    if "anchors" in values:
-        counts = values["anchors"].items()
-        values["anchors"] = ", ".join(f"{_short(name)} {count}" for name, count in counts)
-    return [(names.get(name, name), value) for name, value in values.items()]
+    return [
+        (names.get(name, name), _counted(value) if name == "anchors" else value)
+        for name, value in report.model.items()
+    ]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{_short(name)} {count}" for name, count in counts.items())
 
 
 def _described(report: Report) -> list[tuple[Any, list[str]]]:

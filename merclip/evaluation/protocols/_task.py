@@ -246,7 +246,7 @@ class Task:
             n_clips=len(self.features),
             skipped=self.skipped,
             prompt=tuple(prompt_list(self.classifier.prompt)),
-            model=model_facts(self.classifier),
+            model=model_facts(self.classifier, self.labels),
             data=None if data is None else data_facts(data),
             versions=versions(),
         )
