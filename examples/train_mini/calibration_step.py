@@ -25,7 +25,7 @@ TOLERANCE = 1e-3
 
 def run(data: Path, run_folder: Path, out: Path) -> None:
     """Calibrate the network and write the checkpoint to `out`."""
-    network = assemble(run_folder)
+    network = assemble(data, run_folder)
     state = torch.load(run_folder / "fusion.pt")
     unexpected = network.load_state_dict(state, strict=False).unexpected_keys
     assert not unexpected, unexpected

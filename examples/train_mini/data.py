@@ -34,9 +34,6 @@ EKMAN_OF = {
 }
 """GoEmotions to Ekman's emotions, as the authors of GoEmotions map them."""
 
-VALIDATION_ACTORS = ("13", "14", "15", "16")
-TEST_ACTORS = ("17", "18", "19", "20")
-VALIDATION_SPEAKERS = ("14", "15", "16")
 LEFT_OUT = "bored"
 """A class of EmoDB that no step sees: it measures few-shot learning of a new class."""
 
@@ -85,26 +82,6 @@ def facial_expressions(data: Path, split: str) -> Labelled:
     return _faces(data / "facial_expressions.tar", split, "photo")
 
 
-def ravdess(data: Path) -> Labelled:
-    """Speech of RAVDESS, actors 1 to 20, grouped as "ravdess-ACTOR"."""
-    return _speech(data / "ravdess_speech.tar", "ravdess", "actor")
-
-
-def emodb(data: Path) -> Labelled:
-    """Speech of EmoDB without its class "bored", grouped as "emodb-SPEAKER"."""
-    return _speech(data / "emodb_speech.tar", "emodb", "speaker")
-
-
-def sentences(data: Path) -> np.ndarray:
-    """Return what is said, and how strongly where that is known, in `ravdess` and `emodb`."""
-    found = []
-    for corpus, columns in (("ravdess", ("statement", "intensity")), ("emodb", ("sentence",))):
-        for row, _ in _members(data / f"{corpus}_speech.tar"):
-            if row["emotion"] != LEFT_OUT:
-                found.append("-".join([corpus, *(row[column] for column in columns)]))
-    return np.array(found)
-
-
 def goemotions(data: Path, split: str) -> Labelled:
     """Comments whose labels all map to one of Ekman's emotions or neutral."""
     mapped = {fine: ekman for ekman, names in EKMAN_OF.items() for fine in names.split()}
@@ -143,17 +120,6 @@ def training_sentences(data: Path) -> list[str]:
     return texts + [row["text"] for row in rows if row["mode"] == "train"]
 
 
-def speaker_part(speech: Labelled, part: str) -> np.ndarray:
-    """Return which clips belong to "train", "validation" or "test" by their speaker."""
-    validation = [f"ravdess-{actor}" for actor in VALIDATION_ACTORS]
-    validation += [f"emodb-{speaker}" for speaker in VALIDATION_SPEAKERS]
-    test = [f"ravdess-{actor}" for actor in TEST_ACTORS]
-    wanted = {"validation": validation, "test": test}
-    if part == "train":
-        return ~np.isin(speech.groups, validation + test)
-    return np.isin(speech.groups, wanted[part])
-
-
 def split_validation(faces: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
     """Split training samples at random into a larger and a smaller part."""
     chosen = np.random.default_rng(seed).random(len(faces)) < share
@@ -176,24 +142,15 @@ def table_rows(path: Path) -> list[dict[str, str]]:
 
 def _faces(path: Path, split: str, group: str) -> Labelled:
     pictures, classes = [], []
-    for row, content in _members(path):
+    for row, content in members(path):
         if row["split"] == split:
             pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
             classes.append(class_number(row["emotion"]))
     return Labelled(pictures, np.array(classes), np.full(len(pictures), group))
 
 
-def _speech(path: Path, corpus: str, speaker: str) -> Labelled:
-    sounds, classes, groups = [], [], []
-    for row, content in _members(path):
-        if row["emotion"] != LEFT_OUT:
-            sounds.append(_decode(content))
-            classes.append(class_number(row["emotion"]))
-            groups.append(f"{corpus}-{row[speaker]}")
-    return Labelled(sounds, np.array(classes), np.array(groups))
-
-
-def _members(path: Path) -> Iterator[tuple[dict[str, str], bytes]]:
+def members(path: Path) -> Iterator[tuple[dict[str, str], bytes]]:
+    """Yield the rows of an archive's labels.csv, and the file of each."""
     with tarfile.open(path) as archive:
         contents = {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
     labels = contents.pop("labels.csv").decode("utf-8")
@@ -201,7 +158,8 @@ def _members(path: Path) -> Iterator[tuple[dict[str, str], bytes]]:
         yield row, contents[row["file"]]
 
 
-def _decode(content: bytes) -> np.ndarray:
+def decode(content: bytes) -> np.ndarray:
+    """Return a sound at 16 kHz, mono."""
     with av.open(io.BytesIO(content)) as container:
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=16000)
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]

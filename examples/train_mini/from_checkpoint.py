@@ -36,11 +36,11 @@ def main() -> None:
     vision = network.encoders["V"].tower.state_dict()
     torch.save(network.label_encoder.tower.state_dict(), arguments.run / "text.pt")
     torch.save(language, arguments.run / "language.pt")
-    torch.save(vision, arguments.run / "aligned_vision.pt")
+    torch.save(vision, arguments.run / "alignment.pt")
     training, _ = faces(arguments.data, arguments.run)
     cached(
         arguments.run / "features_vision.pt",
-        lambda: face_features(aligned_tower("V", vision), training),
+        lambda: face_features(aligned_tower(vision), training),
     )
 
 

@@ -21,13 +21,15 @@ ARCHITECTURE = architecture(
             "hidden": 512,
         },
         "audio_cfg": {
-            "tower": "residual",
-            "image_size": [96, 80],
-            "widths": [32, 64, 128, 256],
-            "blocks": 1,
-            "trunks": 2,
-            "pool": "bands",
-            "hidden": 256,
+            "tower": "whisper",
+            "width": 512,
+            "heads": 8,
+            "blocks": 3,
+            "read": [2, 3],
+            "pool": "moments",
+            "n_mels": 80,
+            "n_positions": 300,
+            "frozen": True,
         },
         "text_cfg": {
             "context_length": 77,
@@ -47,22 +49,13 @@ NETWORK = NetworkConfig(
     n_label_contexts=0,
     n_query_contexts=8,
     decoder=DecoderConfig(heads=4, mlp_ratio=2.0),
+    evidence=True,
 )
 
 PREPROCESS = PreprocessConfig(
     image_size=IMAGE_SIZE,
     vision=VisionConfig(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), faces=True, mirror=True),
-    audio=AudioConfig(
-        segment=3.0,
-        n_fft=1024,
-        win_length=1024,
-        hop_length=500,
-        n_mels=80,
-        overlap=0.5,
-        quiet_db=20.0,
-        size=(96, 80),
-        pitch=True,
-    ),
+    audio=AudioConfig.whisper(),
 )
 """One mean for all channels of frames: the tower sees luminance alone."""
 

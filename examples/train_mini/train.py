@@ -36,8 +36,8 @@ STEPS = (
     "text_start",
     "text",
     "vision",
-    "audio_check",
-    "audio",
+    "voice_check",
+    "voice",
     "tutor",
     "language",
     "alignment",
@@ -47,7 +47,7 @@ STEPS = (
 FUNCTIONS = {
     "text_start": ("text_step", "run"),
     "text": ("text_step", "run_more"),
-    "audio_check": ("audio_step", "run_check"),
+    "voice_check": ("voice_step", "run_check"),
 }
 """Steps whose function is not `run` of the module of their name."""
 

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from merclip._version import __version__
 from merclip.errors import CheckpointError, CheckpointWarning, InputError, MerclipError
+from merclip.network.adaptation import Adaptation
 from merclip.network.anchors import Anchors
 from merclip.network.backbone import Towers, build_towers
 from merclip.network.config import NetworkConfig
 from merclip.network.model import MERCLIP
 from merclip.network.stored import (
+    check_adaptation,
     check_anchors,
     check_classifier,
     check_network,
@@ -34,13 +36,15 @@ from merclip.preprocess.features import ClipFeatures, pad_features
 from merclip.preprocess.sample import Sample
 from merclip.preprocess.text import tokenize
 
-FORMAT_VERSION = 3
-"""2 added tables of 8 bits with a scale for each row, 3 visual anchors; files without
-them are still written as 2."""
+FORMAT_VERSION = 4
+"""2 added tables of 8 bits with a scale for each row, 3 visual anchors, 4 Whisper's encoder as
+audio tower and tests of evidence; each file is written as the oldest that can hold it."""
 ANCHORS = "anchors."
 """Prefix of the tensors of visual anchors."""
 TOKEN_TABLES = ("*.token_embedding.weight", "*.token_embedding.table.weight")
 """Names of the token tables, which are most of a small model."""
+OFFSETS = "adaptation."
+"""Prefix of the tensors that an adapted classifier takes off embeddings."""
 ROW_SCALES = ".row_scales"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 REFERENCE_TOLERANCE = 1e-2
@@ -65,6 +69,8 @@ class Checkpoint:
         Which model it was trained from, and the licence of that one's weights.
     anchors : mapping from label to Tensor of shape (n, D)
         Visual anchors: embedded pictures, as the image tower saw them before it trained.
+    adaptation : Adaptation or None
+        What fits it to the people and the room of some clips.
     """
 
     network: MERCLIP
@@ -74,6 +80,7 @@ class Checkpoint:
     encoders_trained: bool = False
     lineage: dict[str, str] = field(default_factory=dict)
     anchors: Mapping[Any, Tensor] = field(default_factory=dict)
+    adaptation: Adaptation | None = None
 
 
 FetchBackbone = Callable[[dict[str, str]], Path]
@@ -110,7 +117,7 @@ def save_checkpoint(
 
     if dtype is not None:
         _round(checkpoint.network, dtype)
-    tensors: dict[str, Tensor] = _anchor_tensors(checkpoint.anchors)
+    tensors: dict[str, Tensor] = _anchor_tensors(checkpoint.anchors) | _offsets(checkpoint)
     for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items():
         if tensor.ndim > 1 and any(fnmatch(name, pattern) for pattern in eight_bits):
             tensors |= _as_eight_bits(name, tensor)
@@ -172,6 +179,7 @@ def load_checkpoint(
         bool(config.get("encoders_trained", False)),
         dict(config.get("lineage") or {}),
         _empty_anchors(config.get("anchors"), network_config.width),
+        _empty_adaptation(config.get("adaptation"), network_config.width),
     )
     _load_tensors(checkpoint, directory / WEIGHTS_FILE)
     network.eval()
@@ -271,12 +279,43 @@ def _empty_anchors(described: Any, width: int) -> dict[Any, Tensor]:
     return {name: torch.zeros(count, width) for name, count in described or ()}
 
 
+def _offsets(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return what an adaptation takes off embeddings, by name."""
+    learned = checkpoint.adaptation
+    return {} if learned is None else {OFFSETS + key: row for key, row in learned.offsets.items()}
+
+
+def _empty_adaptation(described: Any, width: int) -> Adaptation | None:
+    if described is None:
+        return None
+    offsets = {letter: torch.zeros(width) for letter in described["modalities"]}
+    return Adaptation(offsets, described["n_clips"], dict(described["biases"]))
+
+
+def _describe_adaptation(learned: Adaptation | None) -> dict[str, Any]:
+    if learned is None:
+        return {}
+    described = {
+        "modalities": "".join(learned.offsets),
+        "n_clips": learned.n_clips,
+        "biases": [list(pair) for pair in learned.biases.items()],
+    }
+    return {"adaptation": described}
+
+
+def _format_of(checkpoint: Checkpoint) -> int:
+    """Return the oldest format that can hold a checkpoint."""
+    network = checkpoint.network
+    if checkpoint.adaptation or network.evidence is not None or network.config.hears_windows:
+        return FORMAT_VERSION
+    return 3 if checkpoint.anchors or network.anchor_branch is not None else 2
+
+
 def _config_of(checkpoint: Checkpoint, backbone: dict[str, str] | None) -> dict[str, Any]:
-    network, anchors = checkpoint.network, checkpoint.anchors
+    anchors = checkpoint.anchors
     added = {"anchors": [[name, len(rows)] for name, rows in anchors.items()]} if anchors else {}
-    newest = bool(anchors) or network.anchor_branch is not None
     return {
-        "format_version": FORMAT_VERSION if newest else 2,
+        "format_version": _format_of(checkpoint),
         "merclip_version": __version__,
         "network": checkpoint.network.config.to_dict(),
         "preprocess": checkpoint.preprocess.to_dict(),
@@ -286,6 +325,7 @@ def _config_of(checkpoint: Checkpoint, backbone: dict[str, str] | None) -> dict[
         "lineage": checkpoint.lineage,
         "classifier": checkpoint.classifier,
         **added,
+        **_describe_adaptation(checkpoint.adaptation),
         "reference": reference_logits(checkpoint.network, checkpoint.preprocess),
     }
 
@@ -323,6 +363,7 @@ def _stored_configs(
     check_preprocess(config["preprocess"], network)
     check_classifier(config.get("classifier") or {})
     check_anchors(config.get("anchors"), network, directory / WEIGHTS_FILE)
+    check_adaptation(config.get("adaptation"), network)
     if not isinstance(config.get("lineage") or {}, dict):
         raise InputError("lineage is a JSON object.")
     weights = directory / WEIGHTS_FILE
@@ -367,9 +408,8 @@ def _towers(
 def _load_tensors(checkpoint: Checkpoint, path: Path) -> None:
     expected = _stored_tensors(checkpoint, bundle_backbone=False)
     anchors = _anchor_tensors(checkpoint.anchors)
-    copy_strictly(
-        expected | anchors, _read_tensors(path), f"The weights in {path} do not fit their config"
-    )
+    expected |= anchors | _offsets(checkpoint)
+    copy_strictly(expected, _read_tensors(path), f"The weights in {path} do not fit their config")
     if anchors:
         counts = [len(rows) for rows in checkpoint.anchors.values()]
         parts = torch.split(anchors[ANCHORS + "features"], counts)

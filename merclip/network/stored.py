@@ -31,7 +31,7 @@ _MAY_BE_ZERO = {
 _CHOICES = {
     "interpolation": ("bicubic", "bilinear"),
     "mel_scale": ("slaney", "htk"),
-    "standardize": ("segment", "clip"),
+    "standardize": ("segment", "clip", "whisper"),
 }
 _PICTURE_SIDE = 4096
 _SEGMENT_SAMPLES = 2**24
@@ -146,6 +146,28 @@ def check_anchors(described: Any, network: NetworkConfig, weights: Path) -> None
         raise InputError(f"there are more anchors than {weights.name} has room for.")
 
 
+def check_adaptation(described: Any, network: NetworkConfig) -> None:
+    """Check which modalities' means a model was adapted by, and its labels' biases.
+
+    Raises
+    ------
+    InputError
+    """
+    if described is None:
+        return
+    letters = described.get("modalities") if isinstance(described, Mapping) else None
+    if not isinstance(letters, str) or len(set(letters)) < len(letters):
+        raise InputError("adaptation names modalities by their letters, each once.")
+    if set(letters) - set(network.fusion):
+        raise InputError(f"adaptation is of {letters!r}, the network takes {network.fusion!r}.")
+    if not isinstance(described.get("n_clips"), int):
+        raise InputError("adaptation has a number of clips.")
+    biases = described.get("biases")
+    numbers = isinstance(biases, list) and _are_pairs(biases, (str, int))
+    if not numbers or not all(_is_number(v) and math.isfinite(v) for _, v in biases):
+        raise InputError("biases of an adaptation are pairs of a label and a number.")
+
+
 def least_size(config: NetworkConfig) -> int:
     """Return fewer than the numbers in the towers of a network, to compare with a file's size."""
     text, vision = config.backbone["text_cfg"], config.backbone["vision_cfg"]
@@ -209,12 +231,16 @@ def _is_like(value: Any, default: Any) -> bool:
 
 def _check_audio(config: PreprocessConfig, network: NetworkConfig) -> None:
     audio = config.audio
-    for name in ("size", "quiet_db"):
+    for name in ("size", "quiet_db", "trim_db"):
         value = getattr(audio, name)
-        if value is not None and not (_is_number(value) if name == "quiet_db" else _is_size(value)):
+        if value is not None and not (_is_size(value) if name == "size" else _is_number(value)):
             raise InputError(f"{name} cannot be {value!r}.")
     size = audio.size or (config.image_size, config.image_size)
-    if "A" in network.fusion and tuple(size) != network.audio_size:
+    if "A" in network.fusion and audio.stretch == network.hears_windows:
+        raise InputError(f"stretch is {audio.stretch!r}, which does not suit the audio tower.")
+    if network.hears_windows:
+        _check_windows(audio, network)
+    elif "A" in network.fusion and tuple(size) != network.audio_size:
         raise InputError(f"The pictures of sound are {size}, the network's {network.audio_size}.")
     if max(config.image_size, *size) > _PICTURE_SIDE or audio.n_mels > _PICTURE_SIDE:
         raise InputError(f"Pictures of more than {_PICTURE_SIDE} pixels a side are not made.")
@@ -224,6 +250,17 @@ def _check_audio(config: PreprocessConfig, network: NetworkConfig) -> None:
         raise InputError("n_fft, win_length, f_min, f_max and rate do not go together.")
     if audio.overlap >= 1:
         raise InputError(f"overlap lies in [0, 1), got {audio.overlap!r}.")
+
+
+def _check_windows(audio: AudioConfig, network: NetworkConfig) -> None:
+    """Check that windows of sound are what a Whisper tower takes."""
+    tower = network.backbone["audio_cfg"]
+    if audio.pitch or audio.n_mels != tower.get("n_mels", 80):
+        raise InputError(f"A Whisper tower takes {tower.get('n_mels', 80)} mel bands, no pitch.")
+    if audio.segment_samples // audio.hop_length > 2 * tower.get("n_positions", 1500):
+        raise InputError("segment is longer than the Whisper tower has positions for.")
+    if audio.min_tail * audio.rate <= audio.n_fft:
+        raise InputError("min_tail is shorter than n_fft.")
 
 
 def _check_calibration(values: Any) -> None:
