@@ -16,7 +16,8 @@ from fusion_data import Pools, encode_pools
 from fusion_step import assemble
 from nothing import babble, pictures, sounds
 from settings import IMAGE_SIZE, PREPROCESS, SEED
-from speech import clips, known_to, pooled, voices
+from speech import clips, known_to, pooled, voices, whisper_tower
+from tools import cached
 from torch import Tensor
 from torch.nn import functional
 from vision_step import luminance
@@ -41,7 +42,8 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
         voice = voices(data, run_folder)
         voice = voice.where(known_to("research")(voice))
         heard = network.encoders["A"].tower.projection(voice.states)
-        fit(evidence, "A", heard, silent_embeddings(network, data))
+        silent = cached(run_folder / "silent.pt", lambda: silent_states(data))
+        fit(evidence, "A", heard, network.encoders["A"].tower.projection(silent))
         seen = torch.stack([row for row in samples(pools, "V")])
         fit(evidence, "V", seen, faceless_embeddings(network))
     return evidence.state_dict()
@@ -63,15 +65,14 @@ def mean_of(pools: Pools, letter: str) -> Tensor:
     return torch.stack(found).mean(0)
 
 
-def silent_embeddings(network: MERCLIP, data: Path) -> Tensor:
-    """Return embeddings of sounds in which nobody can be understood."""
+def silent_states(data: Path) -> Tensor:
+    """Return Whisper's states of sounds in which nobody can be understood."""
     random = np.random.default_rng(SEED + 30)
     spoken = [sound for _, sound in clips("emodb", data)][:100]
     made = sounds(N_SOUNDS, SEED + 31)
     made += [babble(spoken, random, 3 * PREPROCESS.audio.rate) for _ in range(N_BABBLE)]
-    tower = network.encoders["A"].tower
-    states = torch.stack([pooled(tower, sound.astype(np.float32)) for sound in made])
-    return tower.projection(states)
+    tower = whisper_tower(data)
+    return torch.stack([pooled(tower, sound.astype(np.float32)) for sound in made])
 
 
 def faceless_embeddings(network: MERCLIP) -> Tensor:
