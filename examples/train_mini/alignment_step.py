@@ -16,7 +16,7 @@ from tools import Progress, adamw, cached, root_balanced, seed_everything, set_r
 from torch import Tensor, nn
 from torch.nn import functional
 from tower_trainer import features_of, recalls, unit_embeddings, weigh_channels
-from vision_step import faces, normalized, sampling_weights
+from vision_step import normalized, sampling_weights, some_faces
 
 from merclip.network.residual import ResidualTower
 
@@ -79,7 +79,7 @@ def align_vision(data: Path, run_folder: Path, bank: LabelBank) -> dict[str, Ten
     """Fit the vision tower's projection."""
     seed_everything(SEED + 5)
     trained = TrainedTrunks(vision_tower(), [torch.load(run_folder / "vision.pt")])
-    training, validation = faces(data, run_folder)
+    training, validation = some_faces(data, run_folder)
     features = cached(
         run_folder / "features_vision.pt", lambda: face_features(trained.tower, training)
     )

@@ -16,7 +16,7 @@ from spaces import aligned_tower
 from tools import cached
 from torch import Tensor
 from tower_trainer import features_of
-from vision_step import faces
+from vision_step import some_faces
 
 from merclip.network import MERCLIP
 from merclip.network.residual import ResidualTower
@@ -77,7 +77,7 @@ def encode_pools(network: MERCLIP, data: Path, run_folder: Path, part: str) -> P
 @torch.no_grad()
 def _face_pool(state: dict[str, Tensor], data: Path, run_folder: Path, part: str) -> Pool:
     tower = aligned_tower("V", state)
-    training, validation = faces(data, run_folder)
+    training, validation = some_faces(data, run_folder)
     if part == "train":
         versions = [_projected(tower, rows) for rows in load_features("vision", run_folder)]
         classes = training.classes
