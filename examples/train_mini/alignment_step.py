@@ -23,7 +23,7 @@ from merclip.network.residual import ResidualTower
 N_STEPS = 3000
 BATCH = 384
 RATE = 1e-3
-FACE_VERSIONS, VOICE_VERSIONS = 4, 10
+FACE_VERSIONS, VOICE_VERSIONS = 3, 10
 HARD_SHARE = {"vision": 0.3, "audio": 0.0}
 """Share of the true class in the targets; the rest is what the trunks' own heads say.
 

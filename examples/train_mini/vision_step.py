@@ -30,7 +30,7 @@ SHARES = {"fer": 0.48, "photo": 0.16, "raf": 0.36}
 """Of each data set in what is shown, as far as the licence allows it."""
 NO_FACE_SHARE = 0.03
 VALIDATION_SHARE = 0.04
-FACES_PER_CLASS = 1200
+FACES_PER_CLASS = 700
 """Of each data set at most, for the steps after the trunk: they encode each several times."""
 
 
