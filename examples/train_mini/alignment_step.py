@@ -15,14 +15,14 @@ from tools import Progress, adamw, cached, seed_everything, set_rate, take_step
 from torch import Tensor, nn
 from torch.nn import functional
 from tower_trainer import features_of, recalls, unit_embeddings, weigh_channels
-from vision_step import faces, normalized, sampling_weights
+from vision_step import normalized, sampling_weights, some_faces
 
 from merclip.network.residual import ResidualTower
 
 N_STEPS = 3000
 BATCH = 384
 RATE = 1e-3
-FACE_VERSIONS = 4
+FACE_VERSIONS = 3
 HARD_SHARE = 0.3
 """Share of the true class in the targets; the rest is what the trunk's own head says."""
 FEATURE_NOISE = 0.1
@@ -64,7 +64,7 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
     seed_everything(SEED + 5)
     bank = LabelBank(label_encoder(run_folder), SEED)
     trained = TrainedTrunks(vision_tower(), [torch.load(run_folder / "vision.pt")])
-    training, validation = faces(data, run_folder)
+    training, validation = some_faces(data, run_folder)
     features = cached(
         run_folder / "features_vision.pt", lambda: face_features(trained.tower, training)
     )

@@ -34,6 +34,8 @@ EKMAN_OF = {
 }
 """GoEmotions to Ekman's emotions, as the authors of GoEmotions map them."""
 
+VOTES_SHARE = 0.5
+"""How much the votes of FER+ count beside FER2013's own label, by which it is scored."""
 LEFT_OUT = "bored"
 """A class of EmoDB that no step sees: it measures few-shot learning of a new class."""
 
@@ -45,18 +47,30 @@ class Labelled:
     samples: list
     classes: np.ndarray
     groups: np.ndarray
+    votes: np.ndarray | None = None
+    """How sure people are of each class, of shape (n, n_classes); None if they were not asked."""
 
     def where(self, mask: np.ndarray) -> Labelled:
         """Return the samples for which `mask` is true."""
         kept = np.flatnonzero(mask)
-        return Labelled([self.samples[i] for i in kept], self.classes[kept], self.groups[kept])
+        votes = None if self.votes is None else self.votes[kept]
+        samples = [self.samples[i] for i in kept]
+        return Labelled(samples, self.classes[kept], self.groups[kept], votes)
 
     def __add__(self, other: Labelled) -> Labelled:
+        asked = self.votes is not None or other.votes is not None
         return Labelled(
             self.samples + other.samples,
             np.concatenate([self.classes, other.classes]),
             np.concatenate([self.groups, other.groups]),
+            np.concatenate([self.targets(), other.targets()]) if asked else None,
         )
+
+    def targets(self) -> np.ndarray:
+        """Return the votes, or the classes as rows of probabilities."""
+        if self.votes is not None:
+            return self.votes
+        return np.eye(len(CLASSES), dtype=np.float32)[self.classes]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,9 +86,42 @@ def class_name(name: str) -> str:
     return SAME_CLASS.get(name, name)
 
 
+def face_sets(data: Path, split: str, licence: str = "research") -> Labelled:
+    """All labelled faces that a licence allows ("free" or "research")."""
+    found = fer2013(data, split) + facial_expressions(data, split)
+    if licence == "free":
+        return found
+    return found + rafdb(data, split)
+
+
 def fer2013(data: Path, split: str) -> Labelled:
-    """Faces of FER2013: RGB arrays of 48 x 48 pixels."""
-    return _faces(data / "fer2013_faces.tar", split, "fer")
+    """Faces of FER2013: RGB arrays of 48 x 48 pixels, with the votes of FER+ half believed."""
+    found = _faces(data / "fer2013_faces.tar", split, "fer")
+    votes = ferplus_votes(data)
+    targets = found.targets()
+    for i, file in enumerate(_files(data / "fer2013_faces.tar", split)):
+        if file in votes:
+            targets[i] = VOTES_SHARE * votes[file] + (1 - VOTES_SHARE) * targets[i]
+    found.votes = targets
+    return found
+
+
+def ferplus_votes(data: Path) -> dict[str, np.ndarray]:
+    """Return, by the file of a face, the shares of ten people who saw each class in it."""
+    found = {}
+    for row in table_rows(data / "ferplus_votes.csv"):
+        shares = np.zeros(len(CLASSES), dtype=np.float32)
+        for name, count in row.items():
+            if name not in ("file", "unknown", "not_face"):
+                shares[class_number(name)] = int(count)
+        if shares.sum() > 0:
+            found[row["file"]] = shares / shares.sum()
+    return found
+
+
+def rafdb(data: Path, split: str) -> Labelled:
+    """Faces of RAF-DB, in colour and in the wild: RGB arrays of 100 x 100 pixels."""
+    return _faces(data / "rafdb_faces.tar", split, "raf")
 
 
 def facial_expressions(data: Path, split: str) -> Labelled:
@@ -147,6 +194,10 @@ def _faces(path: Path, split: str, group: str) -> Labelled:
             pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
             classes.append(class_number(row["emotion"]))
     return Labelled(pictures, np.array(classes), np.full(len(pictures), group))
+
+
+def _files(path: Path, split: str) -> list[str]:
+    return [row["file"] for row, _ in members(path) if row["split"] == split]
 
 
 def members(path: Path) -> Iterator[tuple[dict[str, str], bytes]]:

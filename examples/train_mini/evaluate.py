@@ -35,6 +35,7 @@ DESCRIPTIONS = json.loads(
 ZERO_SHOT = {
     "fer2013": EKMAN,
     "photographs": (*EKMAN, "contempt"),
+    "raf": EKMAN,
     "ravdess": DEFAULT_LABELS,
     "goemotions": EKMAN,
     "meld": EKMAN,

@@ -16,7 +16,7 @@ from speech import VERSIONS, Voices, join, known_to, voices
 from tools import cached
 from torch import Tensor
 from tower_trainer import features_of
-from vision_step import faces
+from vision_step import some_faces
 from voice_step import embedded, speaker_means
 
 from merclip.network import MERCLIP
@@ -78,7 +78,7 @@ def encode_pools(network: MERCLIP, data: Path, run_folder: Path, part: str) -> P
 @torch.no_grad()
 def _face_pool(state: dict[str, Tensor], data: Path, run_folder: Path, part: str) -> Pool:
     tower = aligned_tower(state)
-    training, validation = faces(data, run_folder)
+    training, validation = some_faces(data, run_folder)
     if part == "train":
         versions = [_projected(tower, rows) for rows in load_features("vision", run_folder)]
         classes = training.classes

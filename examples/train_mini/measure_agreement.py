@@ -48,9 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     network = assemble(arguments.data, arguments.run)
     words = LabelBank(network.label_encoder, SEED).words(CLASSES)
-    experts = fit_experts(
-        encode_pools(network, arguments.data, arguments.run, "validation"), words
-    )
+    experts = fit_experts(encode_pools(network, arguments.data, arguments.run, "validation"), words)
     seen, votes = rated_faces(network, arguments.data, arguments.run)
     clear, mixed, pairs = rated_texts(network, arguments.data)
     logs = {
