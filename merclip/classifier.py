@@ -45,7 +45,7 @@ from merclip.labels import (
     prompt_list,
 )
 from merclip.network import MERCLIP, Checkpoint
-from merclip.network.adaptation import Adaptation, learn_biases, learn_offsets
+from merclip.network.adaptation import Adaptation, check_prior, learn_offsets, some_of
 from merclip.parameters import check_parameters, per_clip, seed_of
 from merclip.precision import PrecisionCheck, Running
 from merclip.preprocess import (
@@ -949,10 +949,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Voices, faces, rooms and microphones move embeddings in ways that look like emotions.
         This takes the mean embedding of the clips off, beyond that of training, for each
-        modality: a handful of clips of one situation is enough, without labels, and it holds
-        for any labels. It supposes that emotions are about as mixed in these clips as in
-        training; where one dominates, as neutral does in conversations, it takes that away
-        too, and answers become worse. Give `prior` there, or do not adapt.
+        modality, and then each label's mean log-probability: a handful of clips of one
+        situation is enough, without labels, and it holds for any labels. It supposes that
+        emotions are about as mixed in these clips as in training; where one dominates, as
+        neutral does in conversations, it takes that away too, and answers become worse. Give
+        `prior` there, or do not adapt.
 
         Parameters
         ----------
@@ -978,8 +979,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Notes
         -----
-        The mean of n clips counts n / (n + 8). The method is ours; shares are met by offsets
-        of scores, as in Saerens, Latinne and Decaestecker, Neural Computation 14(1), 2002.
+        What n clips say counts n / (n + 4). The method is ours; offsets of scores for labels
+        that are more or less frequent are those of Saerens, Latinne and Decaestecker, Neural
+        Computation 14(1), 2002. With ``multi_label=True`` scores are left as they are.
 
         Examples
         --------
@@ -996,16 +998,16 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise InputError("prior says how frequent labels are in clips; give the clips.")
             other._adaptation = None
             return other
-        features = self._read(X)
-        kept = [features[row] for row in readable(features, "adapted to", least=True)]
-        learned = learn_offsets(self._ready().engine.network, kept)
-        other._adaptation = learned
         if prior is not None:
             if self.multi_label:
                 raise InputError("prior is for one label of n, not multi_label=True.")
-            names = other.classes_.tolist()
-            biases = learn_biases(other._logits(kept), names, prior)
-            other._adaptation = replace(learned, biases=biases)
+            prior = check_prior(prior, self.classes_.tolist())
+        features = self._read(X)
+        kept = [features[row] for row in readable(features, "adapted to", least=True)]
+        engine = self._ready().engine
+        offsets = learn_offsets(engine.network, kept)
+        fused = engine.fused([kept[row] for row in some_of(len(kept))], offsets)
+        other._adaptation = Adaptation(offsets, fused, len(kept), prior or {})
         return other
 
     # Models -----------------------------------------------------------------

@@ -239,12 +239,16 @@ class Engine:
             As in `MERCLIP.fuse`.
         """
         self._warn_of_doubts(features)
-        fused = self.fused(features, offsets).to(self.network.device)
-        with self.runner.computing():
-            logits = compare(fused).cpu().numpy()
+        logits = self.compared(self.fused(features, offsets), compare)
         failed = [clip.error is not None for clip in features]
         logits[failed] = np.nan
         return logits
+
+    def compared(self, fused: Tensor, compare: Callable[[Tensor], Tensor]) -> np.ndarray[Any, Any]:
+        """Return logits of shape (n, k) of fused embeddings of shape (n, D)."""
+        with self.runner.computing():
+            found: np.ndarray[Any, Any] = compare(fused.to(self.network.device)).cpu().numpy()
+        return found
 
     def doubted(self, clip: ClipFeatures) -> str:
         """Return the letters of modalities in which nothing is recognised."""

@@ -151,8 +151,11 @@ class Session:
         logits = self.engine.logits(features, compare, offsets)
         if multi_label:
             return logits
-        logits = logits / self._temperature(answers.source)
-        return logits if adaptation is None else adaptation.biased(logits, labels.classes.tolist())
+        temperature = self._temperature(answers.source)
+        if adaptation is None:
+            return logits / temperature
+        known = self.engine.compared(adaptation.fused, compare) / temperature
+        return logits / temperature - adaptation.label_shift(known, labels.classes.tolist())
 
     def _embedded_labels(
         self, labels: LabelSet, prompts: list[str], on_long_label: str

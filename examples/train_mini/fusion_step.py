@@ -79,7 +79,8 @@ def assemble(data: Path, run_folder: Path) -> MERCLIP:
 def head_state(network: MERCLIP) -> dict[str, Tensor]:
     """Return all tensors that are no encoder's."""
     state = network.state_dict()
-    return {k: v for k, v in state.items() if not k.startswith(("encoders.", "label_encoder."))}
+    others = ("encoders.", "label_encoder.", "evidence.")
+    return {k: v for k, v in state.items() if not k.startswith(others)}
 
 
 def train(

@@ -33,13 +33,13 @@ from torch import Tensor  # noqa: E402
 from voice_step import embedded, run_check  # noqa: E402
 
 from merclip.network import MERCLIP, build_towers  # noqa: E402
+from merclip.network.adaptation import PRIOR_CLIPS, Adaptation  # noqa: E402
 from merclip.preprocess import ClipFeatures, pad_features  # noqa: E402
 
 N_STEPS = 500
 COUNTS = (8, 16, 64)
 """Unlabelled clips of each speaker by which a tower is adapted."""
 DRAWS = 3
-PRIOR_CLIPS = 8.0
 
 
 def main() -> None:
@@ -83,14 +83,19 @@ def measure(
     present = np.unique(test.classes)
     words = bank.words([CLASSES[i] for i in present])
 
-    def score(rows: Tensor) -> float:
-        return balanced_accuracy(fused(network, rows) @ words.T, test, present)
-
-    found = {"as it is": score(rows)}
+    scale = network.scales.softmax.exp().detach()
+    logits = scale * fused(network, rows) @ words.T
+    found = {"as it is": balanced_accuracy(logits, test, present)}
     for count in COUNTS:
-        draws = [offsets(rows, test.speakers, center, count, random) for _ in range(DRAWS)]
-        found[f"{count} clips"] = float(np.mean([score(rows - draw) for draw in draws]))
-    logits = network.scales.softmax.exp().detach() * fused(network, rows) @ words.T
+        scores = []
+        for _ in range(DRAWS):
+            adapted = torch.zeros_like(logits)
+            for speaker in np.unique(test.speakers):
+                own = np.flatnonzero(test.speakers == speaker)
+                chosen = random.choice(own, min(count, len(own)), replace=False)
+                adapted[own] = adapt(network, rows, own, chosen, center, scale * words)
+            scores.append(balanced_accuracy(adapted, test, present))
+        found[f"{count} clips"] = float(np.mean(scores))
     found["ECE"] = calibration_error(logits.softmax(1), np.searchsorted(present, test.classes))
     return found
 
@@ -128,17 +133,21 @@ def calibration_error(probability: Tensor, truth: np.ndarray, n_bins: int = 15) 
     return float(sum(gaps))
 
 
-def offsets(
-    rows: Tensor, speakers: np.ndarray, center: Tensor, count: int, random: np.random.Generator
+def adapt(
+    network: MERCLIP,
+    rows: Tensor,
+    own: np.ndarray,
+    chosen: np.ndarray,
+    center: Tensor,
+    words: Tensor,
 ) -> Tensor:
-    """Return what `adapt` learns from some clips of each speaker, for each clip."""
-    found = torch.zeros_like(rows)
-    for speaker in np.unique(speakers):
-        own = np.flatnonzero(speakers == speaker)
-        chosen = random.choice(own, min(count, len(own)), replace=False)
-        share = len(chosen) / (len(chosen) + PRIOR_CLIPS)
-        found[own] = share * (rows[chosen].mean(0) - center)
-    return found
+    """Return logits of a speaker's clips, after `adapt` to some of them."""
+    share = len(chosen) / (len(chosen) + PRIOR_CLIPS)
+    offset = share * (rows[chosen].mean(0) - center)
+    kept = fused(network, rows[chosen] - offset)
+    learned = Adaptation({"A": offset}, kept, len(chosen))
+    shift = learned.label_shift((kept @ words.T).numpy(), range(len(words)))
+    return fused(network, rows[own] - offset) @ words.T - torch.from_numpy(shift)
 
 
 def balanced_accuracy(scores: Tensor, test: Voices, present: np.ndarray) -> float:

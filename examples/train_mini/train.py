@@ -42,6 +42,7 @@ STEPS = (
     "language",
     "alignment",
     "fusion",
+    "evidence",
     "calibration",
 )
 FUNCTIONS = {

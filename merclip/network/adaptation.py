@@ -17,9 +17,12 @@ from merclip.preprocess.features import ClipFeatures
 
 Array = np.ndarray[Any, Any]
 
-PRIOR_CLIPS = 8.0
+PRIOR_CLIPS = 4.0
 """So many clips of training count beside those of the recording: few clips move little."""
+MOST_KEPT = 64
+"""Clips of the recording that are kept, embedded, to tell how any labels fare on it."""
 _STEPS = 200
+_LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,25 +33,41 @@ class Adaptation:
     ----------
     offsets : mapping from modality letter to Tensor of shape (D,)
         Taken off the modality's embeddings.
+    fused : Tensor of shape (m, D)
+        What the network then makes of some of the clips, to be compared with any labels.
     n_clips : int
         How many clips it was learned from.
-    biases : mapping from label to float
-        Added to the logits of labels, where shares of labels were given.
+    prior : mapping from label to float
+        How frequent labels are, where that is known.
     """
 
     offsets: Mapping[str, Tensor]
+    fused: Tensor
     n_clips: int
-    biases: Mapping[Any, float] = field(default_factory=dict)
+    prior: Mapping[Any, float] = field(default_factory=dict)
 
-    def biased(self, logits: Array, names: Sequence[Any]) -> Array:
-        """Return logits of shape (n, k) with the biases of their labels; others have none."""
-        if not self.biases:
-            return logits
-        moved: Array = logits + np.array([self.biases.get(name, 0) for name in names], logits.dtype)
-        return moved
+    def label_shift(self, logits: Array, names: Sequence[Any]) -> Array:
+        """Return what to take off the logits of each label, shape (k,).
+
+        Parameters
+        ----------
+        logits : ndarray of shape (m, k)
+            Of `fused`.
+        names : sequence of length k
+            Without `prior`, or for other labels than its own, the mean log-probability of each
+            label over the clips is taken off; with it, what makes labels as frequent as it
+            says. Less so for few clips.
+        """
+        if self.prior and set(self.prior) == set(names):
+            shift = -_biases(logits, names, self.prior)
+        else:
+            shift = _log_softmax(logits).mean(0)
+            shift = shift - shift.mean()
+        found: Array = shift * (self.n_clips / (self.n_clips + PRIOR_CLIPS))
+        return found.astype(logits.dtype)
 
 
-def learn_offsets(network: MERCLIP, features: Sequence[ClipFeatures]) -> Adaptation:
+def learn_offsets(network: MERCLIP, features: Sequence[ClipFeatures]) -> dict[str, Tensor]:
     """Return how far the mean embeddings of clips lie from those of training, by modality.
 
     A modality in which nothing is recognised in a clip does not count there.
@@ -66,7 +85,8 @@ def learn_offsets(network: MERCLIP, features: Sequence[ClipFeatures]) -> Adaptat
         )
     means: dict[str, list[Tensor]] = {}
     for clip in features:
-        doubted = evidence.doubted(clip.sequences)
+        there = {letter: part.to(network.device) for letter, part in clip.sequences.items()}
+        doubted = evidence.doubted(there)
         for letter, sequence in clip.sequences.items():
             if letter not in doubted:
                 means.setdefault(letter, []).append(clip_mean(letter, sequence))
@@ -76,23 +96,16 @@ def learn_offsets(network: MERCLIP, features: Sequence[ClipFeatures]) -> Adaptat
     for letter, rows in sorted(means.items()):
         moved = torch.stack(rows).mean(0) - evidence.centers[letter].cpu()
         offsets[letter] = moved * (len(rows) / (len(rows) + PRIOR_CLIPS))
-    return Adaptation(offsets, max(map(len, means.values())))
+    return offsets
 
 
-def learn_biases(
-    logits: Array, names: Sequence[Any], prior: Mapping[Any, float]
-) -> dict[Any, float]:
-    """Return what to add to each label's logits so that labels are as frequent as they are said.
+def some_of(n_clips: int) -> list[int]:
+    """Return evenly spaced positions of the clips that are kept."""
+    return [round(place) for place in np.linspace(0, n_clips - 1, min(n_clips, MOST_KEPT))]
 
-    The mean probability of each label over the clips becomes its share, less so for few clips
-    (label shift: Saerens et al., Neural Computation 14(1), 2002, with known shares).
 
-    Parameters
-    ----------
-    logits : ndarray of shape (n, k)
-    names : sequence of length k
-    prior : mapping from label to float
-        Shares of all labels; they are scaled to a sum of 1.
+def check_prior(prior: Mapping[Any, float], names: Sequence[Any]) -> dict[Any, float]:
+    """Return shares of labels that sum to 1.
 
     Raises
     ------
@@ -101,20 +114,35 @@ def learn_biases(
     InputError
         A share is negative or no number, or all are 0.
     """
-    if set(prior) != set(names):
-        raise LabelError(f"prior gives a share to each label, {list(names)}; it has {list(prior)}.")
-    shares = np.array([float(prior[name]) for name in names])
+    if not isinstance(prior, Mapping) or set(prior) != set(names):
+        given = list(prior) if isinstance(prior, Mapping) else prior
+        raise LabelError(f"prior maps each label, {list(names)}, to its share; got {given!r}.")
+    try:
+        shares = np.array([float(prior[name]) for name in names])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Each share in prior is a number; got {dict(prior)}.") from error
     if not np.isfinite(shares).all() or (shares < 0).any() or not shares.sum() > 0:
-        raise InputError(f"prior holds shares of 0 or more, not all 0; got {dict(prior)}.")
-    wanted = np.log(np.clip(shares / shares.sum(), 1e-4, None))
+        raise InputError(f"Each share in prior is 0 or more, not all 0; got {dict(prior)}.")
+    return dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
+
+
+def _biases(logits: Array, names: Sequence[Any], prior: Mapping[Any, float]) -> Array:
+    """Return what to add to logits (m, k) so that mean probabilities are the shares.
+
+    Label shift, as in Saerens et al., Neural Computation 14(1), 2002, but with known shares.
+    """
+    wanted = np.log(np.clip([prior[name] for name in names], _LEAST_SHARE, None))
     biases = np.zeros(len(names))
     for _ in range(_STEPS):
-        shown = logits + biases
-        shown = np.exp(shown - shown.max(1, keepdims=True))
-        said = (shown / shown.sum(1, keepdims=True)).mean(0)
+        said = np.exp(_log_softmax(logits + biases)).mean(0)
         change = wanted - np.log(said)
         biases += change - change.mean()
         if np.abs(change).max() < 1e-4:
             break
-    weight = len(logits) / (len(logits) + PRIOR_CLIPS)
-    return {name: float(weight * bias) for name, bias in zip(names, biases, strict=True)}
+    return biases
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(1, keepdims=True)
+    found: Array = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return found

@@ -43,8 +43,8 @@ ANCHORS = "anchors."
 """Prefix of the tensors of visual anchors."""
 TOKEN_TABLES = ("*.token_embedding.weight", "*.token_embedding.table.weight")
 """Names of the token tables, which are most of a small model."""
-OFFSETS = "adaptation."
-"""Prefix of the tensors that an adapted classifier takes off embeddings."""
+ADAPTATION = "adaptation."
+"""Prefix of the tensors of an adapted classifier."""
 ROW_SCALES = ".row_scales"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 REFERENCE_TOLERANCE = 1e-2
@@ -117,7 +117,9 @@ def save_checkpoint(
 
     if dtype is not None:
         _round(checkpoint.network, dtype)
-    tensors: dict[str, Tensor] = _anchor_tensors(checkpoint.anchors) | _offsets(checkpoint)
+    tensors: dict[str, Tensor] = _anchor_tensors(checkpoint.anchors) | _adaptation_tensors(
+        checkpoint.adaptation
+    )
     for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items():
         if tensor.ndim > 1 and any(fnmatch(name, pattern) for pattern in eight_bits):
             tensors |= _as_eight_bits(name, tensor)
@@ -279,17 +281,20 @@ def _empty_anchors(described: Any, width: int) -> dict[Any, Tensor]:
     return {name: torch.zeros(count, width) for name, count in described or ()}
 
 
-def _offsets(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return what an adaptation takes off embeddings, by name."""
-    learned = checkpoint.adaptation
-    return {} if learned is None else {OFFSETS + key: row for key, row in learned.offsets.items()}
+def _adaptation_tensors(learned: Adaptation | None) -> dict[str, Tensor]:
+    """Return what an adaptation takes off embeddings, and the clips that it keeps, by name."""
+    if learned is None:
+        return {}
+    parts = {**learned.offsets, "fused": learned.fused}
+    return {ADAPTATION + key: part.cpu().contiguous() for key, part in parts.items()}
 
 
 def _empty_adaptation(described: Any, width: int) -> Adaptation | None:
     if described is None:
         return None
     offsets = {letter: torch.zeros(width) for letter in described["modalities"]}
-    return Adaptation(offsets, described["n_clips"], dict(described["biases"]))
+    fused = torch.zeros(described["kept"], width)
+    return Adaptation(offsets, fused, described["n_clips"], dict(described["prior"]))
 
 
 def _describe_adaptation(learned: Adaptation | None) -> dict[str, Any]:
@@ -297,8 +302,9 @@ def _describe_adaptation(learned: Adaptation | None) -> dict[str, Any]:
         return {}
     described = {
         "modalities": "".join(learned.offsets),
+        "kept": len(learned.fused),
         "n_clips": learned.n_clips,
-        "biases": [list(pair) for pair in learned.biases.items()],
+        "prior": [list(pair) for pair in learned.prior.items()],
     }
     return {"adaptation": described}
 
@@ -408,7 +414,7 @@ def _towers(
 def _load_tensors(checkpoint: Checkpoint, path: Path) -> None:
     expected = _stored_tensors(checkpoint, bundle_backbone=False)
     anchors = _anchor_tensors(checkpoint.anchors)
-    expected |= anchors | _offsets(checkpoint)
+    expected |= anchors | _adaptation_tensors(checkpoint.adaptation)
     copy_strictly(expected, _read_tensors(path), f"The weights in {path} do not fit their config")
     if anchors:
         counts = [len(rows) for rows in checkpoint.anchors.values()]

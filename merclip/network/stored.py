@@ -147,7 +147,7 @@ def check_anchors(described: Any, network: NetworkConfig, weights: Path) -> None
 
 
 def check_adaptation(described: Any, network: NetworkConfig) -> None:
-    """Check which modalities' means a model was adapted by, and its labels' biases.
+    """Check which modalities' means a model was adapted by, and the shares of its labels.
 
     Raises
     ------
@@ -160,12 +160,13 @@ def check_adaptation(described: Any, network: NetworkConfig) -> None:
         raise InputError("adaptation names modalities by their letters, each once.")
     if set(letters) - set(network.fusion):
         raise InputError(f"adaptation is of {letters!r}, the network takes {network.fusion!r}.")
-    if not isinstance(described.get("n_clips"), int):
-        raise InputError("adaptation has a number of clips.")
-    biases = described.get("biases")
-    numbers = isinstance(biases, list) and _are_pairs(biases, (str, int))
-    if not numbers or not all(_is_number(v) and math.isfinite(v) for _, v in biases):
-        raise InputError("biases of an adaptation are pairs of a label and a number.")
+    kept, count = described.get("kept"), described.get("n_clips")
+    if not (isinstance(kept, int) and isinstance(count, int) and 0 < kept <= min(count, _ITEMS)):
+        raise InputError("adaptation has numbers of clips.")
+    prior = described.get("prior")
+    pairs = isinstance(prior, list) and _are_pairs(prior, (str, int))
+    if not pairs or not all(_is_number(v) and 0 <= v <= 1 for _, v in prior):
+        raise InputError("prior of an adaptation has pairs of a label and its share.")
 
 
 def least_size(config: NetworkConfig) -> int:
