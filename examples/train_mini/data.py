@@ -174,6 +174,8 @@ def emotion_texts(data: Path, name: str, split: str) -> tuple[list[str], Tensor,
 def training_sentences(data: Path) -> list[str]:
     """All training sentences, labelled or not, of GoEmotions, MELD and MOSI."""
     texts = [row["text"] for row in table_rows(data / "text" / "goemotions_train.csv")]
+    if LICENCE == "free":
+        return texts
     texts += meld(data, "train").samples
     rows = table_rows(data / "text" / "mosi_label.csv")
     return texts + [row["text"] for row in rows if row["mode"] == "train"]

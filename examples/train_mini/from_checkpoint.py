@@ -5,7 +5,8 @@
         --only audio_check audio alignment fusion calibration
 
 keeps the label encoder, the language encoder and the vision tower, and trains the audio
-tower and the fusion.
+tower and the fusion. Where RUN_DIR's language.pt is deleted, the step "language" goes on from
+the checkpoint's language encoder.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def main() -> None:
     del language["token_embedding.table.weight"]
     vision = network.encoders["V"].tower.state_dict()
     torch.save(network.label_encoder.tower.state_dict(), arguments.run / "text.pt")
-    torch.save(language, arguments.run / "language.pt")
+    for name in ("language_start", "language"):
+        torch.save(language, arguments.run / f"{name}.pt")
     torch.save(vision, arguments.run / "aligned_vision.pt")
     training, _ = faces(arguments.data, arguments.run)
     cached(
