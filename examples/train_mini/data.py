@@ -11,17 +11,26 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 from PIL import Image
-from settings import CLASSES
+from settings import CLASSES, LICENCE
+from torch import Tensor
 
 SAME_CLASS = {
     "anger": "angry",
     "fear": "fearful",
     "happiness": "happy",
     "joy": "happy",
+    "excited": "happy",
+    "love": "happy",
+    "optimism": "happy",
     "sadness": "sad",
+    "pessimism": "sad",
     "surprise": "surprised",
 }
+TEXT_SETS = {"free": ("goemotions", "xed", "brighter")}
+TEXT_SETS["research"] = (*TEXT_SETS["free"], "meld", "dailydialog", "semeval2018")
+"""Sets of texts: those that may be used commercially, and all."""
 EKMAN_OF = {
     "anger": "anger annoyance disapproval",
     "disgust": "disgust",
@@ -159,9 +168,38 @@ def meld(data: Path, split: str) -> Labelled:
     return Labelled(texts, classes, np.full(len(texts), "meld"))
 
 
+def text_sets() -> tuple[str, ...]:
+    """Return the names of the sets of texts that may be used under the licence that is wanted."""
+    return TEXT_SETS[LICENCE]
+
+
+def emotion_texts(data: Path, name: str, split: str) -> tuple[list[str], Tensor, tuple[str, ...]]:
+    """Texts of one of the sets in more_emotion_texts.csv, without those of no known class.
+
+    Returns
+    -------
+    texts : list of str
+    shares : Tensor of shape (n, n_names)
+        A text of several emotions shows each of them as much.
+    names : tuple of str
+        The classes that the set knows: of one without "neutral", every text shows an emotion.
+    """
+    found = {}
+    for row in table_rows(data / "text" / "more_emotion_texts.csv"):
+        if row["set"] == name:
+            known = {class_name(label) for label in row["emotions"].split("|")} & set(CLASSES)
+            if known and row["split"] == split:
+                found[row["text"]] = known
+    names = tuple(c for c in CLASSES if any(c in known for known in found.values()))
+    shares = torch.tensor([[float(c in known) for c in names] for known in found.values()])
+    return list(found), shares / shares.sum(1, keepdim=True), names
+
+
 def training_sentences(data: Path) -> list[str]:
     """All training sentences, labelled or not, of GoEmotions, MELD and MOSI."""
     texts = [row["text"] for row in table_rows(data / "text" / "goemotions_train.csv")]
+    if LICENCE == "free":
+        return texts
     texts += meld(data, "train").samples
     rows = table_rows(data / "text" / "mosi_label.csv")
     return texts + [row["text"] for row in rows if row["mode"] == "train"]

@@ -7,6 +7,8 @@
 keeps the label encoder, the language encoder and the vision tower, and trains the audio
 tower and the fusion. With `--warm-vision` the vision tower is not kept: the step `vision`
 starts from its weights.
+Where RUN_DIR's language.pt is deleted, the step "language" goes on from
+the checkpoint's language encoder.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def main() -> None:
     del language["token_embedding.table.weight"]
     vision = network.encoders["V"].tower.state_dict()
     torch.save(network.label_encoder.tower.state_dict(), arguments.run / "text.pt")
-    torch.save(language, arguments.run / "language.pt")
+    for name in ("language_start", "language"):
+        torch.save(language, arguments.run / f"{name}.pt")
     if arguments.warm_vision:
         torch.save(vision, arguments.run / "vision_start.pt")
         return

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from merclip.network import DecoderConfig, NetworkConfig, architecture
 from merclip.preprocess import AudioConfig, PreprocessConfig, VisionConfig
 
 SEED = 20261124
+LICENCE = os.environ.get("MERCLIP_LICENCE", "research")
+"""Which data sets may be used: "free" or "research", as `train.py --licence` sets it."""
 EMBED_DIM = 256
 TEXT_WIDTH = 256
 IMAGE_SIZE = 64
