@@ -26,9 +26,8 @@ def make(probability: Any, clips: Any = None, **params: Any) -> list[Prediction]
     probability = np.atleast_2d(np.asarray(probability, float))
     values = {"classes": CLASSES, "multi_label": False, "threshold": np.full(3, 0.5)}
     clips = clips or [ClipFeatures({})] * len(probability)
-    return make_predictions(
-        clips, probability, DecisionRule(**{**values, **params}), ORDER, calibrated=False
-    )
+    rule = DecisionRule(**{**values, **params})
+    return make_predictions(clips, probability, rule, ORDER, False, [""] * len(clips))
 
 
 def test_a_prediction_is_a_mapping_in_the_users_order() -> None:

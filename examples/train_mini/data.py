@@ -95,10 +95,10 @@ def class_name(name: str) -> str:
     return SAME_CLASS.get(name, name)
 
 
-def face_sets(data: Path, split: str, licence: str = "research") -> Labelled:
-    """All labelled faces that a licence allows ("free" or "research")."""
+def face_sets(data: Path, split: str) -> Labelled:
+    """All labelled faces that the licence that is wanted allows."""
     found = fer2013(data, split) + facial_expressions(data, split)
-    if licence == "free":
+    if LICENCE == "free":
         return found
     return found + rafdb(data, split)
 

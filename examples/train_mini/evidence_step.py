@@ -16,7 +16,7 @@ from fusion_data import Pools, encode_pools
 from fusion_step import assemble
 from nothing import babble, pictures, sounds
 from settings import IMAGE_SIZE, PREPROCESS, SEED
-from speech import clips, known_to, pooled, voices, whisper_tower
+from speech import clips, may_learn, pooled, voices, whisper_tower
 from tools import cached
 from torch import Tensor
 from torch.nn import functional
@@ -40,7 +40,7 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
         for letter in evidence.tests:
             evidence.centers[letter].copy_(mean_of(pools, letter))
         voice = voices(data, run_folder)
-        voice = voice.where(known_to("research")(voice))
+        voice = voice.where(may_learn(voice))
         heard = network.encoders["A"].tower.projection(voice.states)
         silent = cached(run_folder / "silent.pt", lambda: silent_states(data))
         fit(evidence, "A", heard, network.encoders["A"].tower.projection(silent))

@@ -12,7 +12,7 @@ from data import Labelled, goemotions_fine
 from language_step import labelled_texts, spoken_task
 from settings import CLASSES, PREPROCESS, SEED
 from spaces import aligned_tower
-from speech import VERSIONS, Voices, join, known_to, voices
+from speech import VERSIONS, Voices, join, may_learn, voices
 from tools import cached
 from torch import Tensor
 from tower_trainer import features_of
@@ -99,7 +99,7 @@ def _voice_pool(data: Path, run_folder: Path, part: str) -> Pool:
     speech = voices(data, run_folder)
     if part != "train":
         return left_out_voices(torch.load(run_folder / "voice_check.pt"), speech)
-    speech = speech.where(known_to("research")(speech))
+    speech = speech.where(may_learn(speech))
     return voice_versions(torch.load(run_folder / "voice.pt"), speech)
 
 

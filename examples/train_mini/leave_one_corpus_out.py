@@ -27,7 +27,7 @@ from fusion_step import train  # noqa: E402
 from label_texts import LabelBank  # noqa: E402
 from settings import ARCHITECTURE, CLASSES, NETWORK, SEED  # noqa: E402
 from spaces import label_encoder  # noqa: E402
-from speech import CORPORA, Voices, known_to, voices  # noqa: E402
+from speech import CORPORA, Voices, may_learn, voices  # noqa: E402
 from tools import cached, seed_everything  # noqa: E402
 from torch import Tensor  # noqa: E402
 from voice_step import embedded, run_check  # noqa: E402
@@ -56,7 +56,7 @@ def main() -> None:
     )
     found = {}
     for corpus in CORPORA:
-        training = speech.where(known_to("research")(speech) & (speech.corpora != corpus))
+        training = speech.where(may_learn(speech) & (speech.corpora != corpus))
         test = speech.where((speech.corpora == corpus) & (speech.version == 0))
         others = {name: state for name, state in states.items() if name != corpus}
         surely = Pools({"A": left_out_voices(others, speech)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from augment import augment_sound
 from data import LEFT_OUT, class_number, decode, members
-from settings import ARCHITECTURE, EMBED_DIM, PREPROCESS, SEED
+from settings import ARCHITECTURE, EMBED_DIM, LICENCE, PREPROCESS, SEED
 from tools import cached
 from torch import Tensor
 from torchaudio.functional import resample
@@ -137,11 +137,7 @@ def changed(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return augment_sound(heard[None].clone(), rate, random)[0].numpy()
 
 
-def known_to(licence: str) -> Callable[[Voices], np.ndarray]:
-    """Return which clips may be learned from under a licence: not the test actors'."""
+def may_learn(voices: Voices) -> np.ndarray:
+    """Return which clips the licence that is wanted allows to learn from: no test actor's."""
     test = [f"ravdess-{actor}" for actor in TEST_ACTORS]
-
-    def known(voices: Voices) -> np.ndarray:
-        return np.isin(voices.corpora, LICENSED[licence]) & ~np.isin(voices.speakers, test)
-
-    return known
+    return np.isin(voices.corpora, LICENSED[LICENCE]) & ~np.isin(voices.speakers, test)

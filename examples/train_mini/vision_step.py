@@ -34,13 +34,13 @@ FACES_PER_CLASS = 700
 """Of each data set at most, for the steps after the trunk: they encode each several times."""
 
 
-def run(data: Path, run_folder: Path, licence: str = "research") -> dict[str, Tensor]:
+def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
     """Return the state of the tower and its head after training on faces.
 
     It starts from the tower in `vision_start.pt` if the run's folder has one.
     """
     seed_everything(SEED + 1)
-    training, validation = faces(data, run_folder, licence)
+    training, validation = faces(data, run_folder)
     trainer = TrunkTrainer(vision_tower())
     start = run_folder / "vision_start.pt"
     if start.exists():
@@ -63,9 +63,9 @@ def run(data: Path, run_folder: Path, licence: str = "research") -> dict[str, Te
     return average.state_dict()
 
 
-def faces(data: Path, run_folder: Path, licence: str = "research") -> tuple[Labelled, Labelled]:
+def faces(data: Path, run_folder: Path) -> tuple[Labelled, Labelled]:
     """Return training and validation faces: luminance of shape (1, S, S), uint8."""
-    return cached(run_folder / "faces.pt", lambda: prepare(data, licence))
+    return cached(run_folder / "faces.pt", lambda: prepare(data))
 
 
 def some_faces(data: Path, run_folder: Path) -> tuple[Labelled, Labelled]:
@@ -80,9 +80,9 @@ def some_faces(data: Path, run_folder: Path) -> tuple[Labelled, Labelled]:
     return training.where(kept), validation
 
 
-def prepare(data: Path, licence: str) -> tuple[Labelled, Labelled]:
+def prepare(data: Path) -> tuple[Labelled, Labelled]:
     """Read and resize the training faces."""
-    parts = face_sets(data, "train", licence)
+    parts = face_sets(data, "train")
     parts.samples = [luminance(picture) for picture in parts.samples]
     return split_validation(parts, VALIDATION_SHARE, SEED)
 

@@ -17,7 +17,7 @@ import torch
 from label_texts import LabelBank
 from settings import CLASSES, EMBED_DIM, SEED
 from spaces import label_encoder
-from speech import CORPORA, Voices, known_to, voices
+from speech import CORPORA, Voices, may_learn, voices
 from tools import Progress, adamw, seed_everything, set_rate, take_step
 from torch import Tensor, nn
 from torch.nn import functional
@@ -62,12 +62,11 @@ class Head:
         return places @ self.weight + self.bias
 
 
-def run(data: Path, run_folder: Path, licence: str = "research") -> dict[str, Tensor]:
-    """Return the state of the projection, learned from all that a licence allows."""
+def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
+    """Return the state of the projection, learned from all that the licence allows."""
     seed_everything(SEED + 20)
-    known = known_to(licence)
     speech = voices(data, run_folder)
-    speech = speech.where(known(speech))
+    speech = speech.where(may_learn(speech))
     bank = LabelBank(label_encoder(run_folder), SEED)
     return train(speech, bank)
 
@@ -78,16 +77,13 @@ def train(speech: Voices, bank: LabelBank) -> dict[str, Tensor]:
     return fold(head, *align(head, speech, bank), bank, speech)
 
 
-def run_check(
-    data: Path, run_folder: Path, licence: str = "research"
-) -> dict[str, dict[str, Tensor]]:
+def run_check(data: Path, run_folder: Path) -> dict[str, dict[str, Tensor]]:
     """Return for each corpus the projection that was learned without it."""
     seed_everything(SEED + 21)
-    known = known_to(licence)
     speech = voices(data, run_folder)
     bank = LabelBank(label_encoder(run_folder), SEED)
     return {
-        name: train(speech.where(known(speech) & (speech.corpora != name)), bank)
+        name: train(speech.where(may_learn(speech) & (speech.corpora != name)), bank)
         for name in CORPORA
     }
 
