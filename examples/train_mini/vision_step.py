@@ -63,9 +63,7 @@ def run(data: Path, run_folder: Path, licence: str = "research") -> dict[str, Te
     return average.state_dict()
 
 
-def faces(
-    data: Path, run_folder: Path, licence: str = "research"
-) -> tuple[Labelled, Labelled]:
+def faces(data: Path, run_folder: Path, licence: str = "research") -> tuple[Labelled, Labelled]:
     """Return training and validation faces: luminance of shape (1, S, S), uint8."""
     return cached(run_folder / "faces.pt", lambda: prepare(data, licence))
 
