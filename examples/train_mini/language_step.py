@@ -214,7 +214,9 @@ def train(
         tokens = [tokenize(text).ids for part in drawn for text in part.texts]
         vectors, states = last_by_length(both, tokens).tensor_split([-width], dim=-1)
         found = functional.normalize(vectors, dim=-1)
-        losses = task_losses(found, drawn, list(work.values()), bank, encoder.log_scale.clamp(max=4.0).exp())
+        losses = task_losses(
+            found, drawn, list(work.values()), bank, encoder.log_scale.clamp(max=4.0).exp()
+        )
         near = leaving(found, tokens, frozen, random)
         wanted = torch.cat([part.embeddings for part in drawn]) - mean
         missed = 1 - functional.cosine_similarity(foretell(states), wanted).mean()

@@ -23,7 +23,7 @@ from language_step import (
     report,
     tasks,
 )
-from settings import CLASSES, SEED
+from settings import SEED
 from spaces import label_encoder
 from text_step import encode_by_length, mixtures
 from tools import (
