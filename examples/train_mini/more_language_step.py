@@ -68,6 +68,8 @@ MIXED_SHARE = 0.4
 LABEL_SMOOTHING = 0.02
 MAX_TOKENS = 48
 STORE_EVERY = 25
+WAY = 0.8
+"""How far from the start the weights are taken in the end, as a share of what was learned."""
 RARE = 3
 """Tokens in fewer texts than this count as unknown."""
 
@@ -83,9 +85,10 @@ def run(data: Path, run_folder: Path, left_out: tuple[str, ...] = ()) -> dict[st
     training, validation = labelled_texts(data)
     work = all_tasks(data, training, validation, left_out)
     encoder = language_encoder(frozen)
-    state = torch.load(run_folder / "language_start.pt")
-    encoder.tower.load_state_dict(state, strict=False)
+    start = torch.load(run_folder / "language_start.pt")
+    encoder.tower.load_state_dict(start, strict=False)
     average = train(encoder, work, bank, run_folder / "language.stored")
+    step_back(average, start)
     forget_rare(average, work)
     report(average, validation, bank)
     state = average.tower.state_dict()
@@ -125,6 +128,14 @@ def train(
         if (step + 1) % STORE_EVERY == 0:
             store(stored, step + 1, encoder, optimizer, average.module)
     return average.module
+
+
+@torch.no_grad()
+def step_back(encoder: TextEncoder, start: dict[str, Tensor]) -> None:
+    """Take back a part of the way: between old and new weights both kinds of texts are read."""
+    for name, weight in encoder.tower.named_parameters():
+        if name in start:
+            weight.lerp_(start[name], 1 - WAY)
 
 
 @torch.no_grad()
