@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from merclip._files import settled
 from merclip._shown import shown
 from merclip.errors import CheckpointError, ModelNotFoundError
 from merclip.hub.access import HubAccess, is_absence
@@ -44,6 +45,10 @@ class Directory:
 
     name: str
     path: Path
+
+    def __post_init__(self) -> None:
+        with settled(self.path):
+            pass
 
     @property
     def origin(self) -> str:

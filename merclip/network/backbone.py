@@ -18,7 +18,7 @@ from merclip.network.attention import replace_attention
 from merclip.network.clip_model import is_clip_model, to_open_clip
 from merclip.network.residual import build_residual, is_residual
 from merclip.network.text_tower import build_text_tower
-from merclip.network.weights import copy_strictly, read_weights
+from merclip.network.weights import check_fit, copy_strictly, read_weights
 
 CLIP_VOCABULARY = 49408
 INIT_LOGIT_SCALE = math.log(1 / 0.07)
@@ -88,13 +88,20 @@ def build_towers(
         The weights cannot be read, or do not fit the architecture; every wrong
         tensor is named.
     """
-    clip = SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
-    if weights is not None:
-        _load(clip, Path(weights))
+    found = None if weights is None else _fitting(config, Path(weights))
+    clip = _clip(config)
+    if found is not None:
+        copy_strictly(clip.state_dict(keep_vars=True), found, _misfit(weights))
     audio = None
     if "audio_cfg" in config:
         audio = build_residual(config["embed_dim"], config["audio_cfg"])
-    return Towers(clip.visual, clip.text, float(clip.logit_scale.detach().exp()), audio)
+    scale = clip.logit_scale.detach().exp()
+    # Of a network that is only described, there are no numbers.
+    return Towers(clip.visual, clip.text, 1.0 if scale.is_meta else float(scale), audio)
+
+
+def _clip(config: Mapping[str, Any]) -> Any:
+    return SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
 
 
 class SmallCLIP(nn.Module):
@@ -177,14 +184,25 @@ def _without_downloads(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "vision_cfg": vision, "text_cfg": text}
 
 
-def _load(clip: nn.Module, weights: Path) -> None:
+def _fitting(config: Mapping[str, Any], weights: Path) -> dict[str, Tensor]:
+    """Return the weights in a file, in the names of an architecture, which they fit.
+
+    Memory for a network is set aside only after that.
+    """
     found = read_weights(weights)
-    found = to_open_clip(found) if is_clip_model(found) else _in_two_towers(found, clip)
-    expected = clip.state_dict(keep_vars=True)
+    with torch.device("meta"):
+        claimed = _clip(config)
+    found = to_open_clip(found) if is_clip_model(found) else _in_two_towers(found, claimed)
+    expected = claimed.state_dict()
     scale = found.get("logit_scale")
     if scale is not None and scale.numel() == 1:  # a number in some files, a list of one in others
         found["logit_scale"] = scale.reshape(expected["logit_scale"].shape)
-    copy_strictly(expected, found, f"The weights in {str(weights)!r} do not fit the architecture")
+    check_fit(expected, found, _misfit(weights))
+    return found
+
+
+def _misfit(weights: str | os.PathLike[str] | None) -> str:
+    return f"The weights in {os.fspath(weights or '')!r} do not fit the architecture"
 
 
 def _in_two_towers(found: dict[str, Tensor], clip: nn.Module) -> dict[str, Tensor]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from merclip.errors import CheckpointError
 
+Shape: TypeAlias = tuple[int, ...]
 SAFE_SUFFIX = ".safetensors"
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LONGEST_HEADER = 100_000_000
+"""Bytes; safetensors reads no longer one."""
 
 _DRAWS = {
     *(nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, nn.init.trunc_normal_),
@@ -37,23 +44,95 @@ class Undrawn(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
+def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:  # also of a full disk
+        raise OSError(str(error)) from error
+
+
+def stored_shapes(path: Path) -> dict[str, Shape]:
+    """Return the shape of each tensor in a safetensors file; nothing else of it is read.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such file, or it is broken or not whole.
+    """
+    from safetensors import safe_open
+
+    with _broken_files_named(path), safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a file of weights: safetensors, or a pickle of which tensors alone are taken.
 
     Raises
     ------
     CheckpointError
-        The file is broken, or a pickle that needs to run code.
+        The file is broken or not whole, or a pickle that needs to run code.
     """
     if path.suffix == SAFE_SUFFIX:
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        try:
+        with _broken_files_named(path):
             return load_file(path)
-        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path} cannot be read: {error}") from error
     return _tensors_of(_unpickled(path), path)
+
+
+@contextmanager
+def _broken_files_named(path: Path) -> Iterator[None]:
+    """Turn what safetensors says of a file into what is wrong with it."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} holds no {path.name}.") from None
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointError(_what_is_wrong(path) or f"{path} cannot be read: {error}") from error
+
+
+def _what_is_wrong(path: Path) -> str | None:
+    """Return what is wrong with a file of weights, if it is one that was not fetched whole."""
+    # Whatever else is wrong with it, its reader has said.
+    with suppress(Exception), open(path, "rb") as file:
+        size = path.stat().st_size
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            return (
+                f"{path} is a Git LFS pointer and not the weights themselves: fetch them with 'git "
+                "lfs pull', or download the model again."
+            )
+        claimed = _claimed_size(file)
+        if size < claimed:
+            return (
+                f"{path} is incomplete: it has {size:,} of {claimed:,} bytes. Copy or download it "
+                "again."
+            )
+    return None
+
+
+def _claimed_size(file: BinaryIO) -> int:
+    """Return how many bytes a safetensors file says that it has; 0 for any other file."""
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    header = file.read(length) if length <= _LONGEST_HEADER else b""
+    if not header.startswith(b"{") or len(header) < length:
+        return 8 + length if header.startswith(b"{") else 0
+    facts = [value for name, value in json.loads(header).items() if name != "__metadata__"]
+    return 8 + length + max((int(value["data_offsets"][1]) for value in facts), default=0)
 
 
 def copy_strictly(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> None:
@@ -70,32 +149,77 @@ def copy_strictly(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], w
     Raises
     ------
     CheckpointError
-        Names every tensor that is missing, unexpected or of another shape.
+        Names every tensor that is missing, unexpected or of another shape, or one that
+        holds NaN, infinity or another kind of numbers.
     """
-    wrong = {
-        "missing": sorted(set(expected) - set(found)),
-        "unexpected": sorted(set(found) - set(expected)),
-        "of another shape": sorted(
-            f"{name} {tuple(found[name].shape)} for {tuple(tensor.shape)}"
-            for name, tensor in expected.items()
-            if name in found and found[name].shape != tensor.shape
-        ),
-    }
-    if any(wrong.values()):
-        listed = "; ".join(f"{kind}: {names}" for kind, names in wrong.items() if names)
-        raise CheckpointError(f"{what}. {listed}")
+    check_fit(expected, found, what)
+    for name, tensor in expected.items():
+        check_numbers(name, found[name], tensor.is_floating_point(), what)
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(found[name])
 
 
+def check_fit(
+    expected: Mapping[str, Tensor | Shape], found: Mapping[str, Tensor | Shape], what: str
+) -> None:
+    """Compare names and shapes with those of a network.
+
+    Parameters
+    ----------
+    expected, found : mapping from name to Tensor or shape
+    what : str
+        As for `copy_strictly`.
+
+    Raises
+    ------
+    CheckpointError
+        Names every tensor that is missing, unexpected or of another shape.
+    """
+    known = {name: tuple(getattr(value, "shape", value)) for name, value in expected.items()}
+    shapes = {name: tuple(getattr(value, "shape", value)) for name, value in found.items()}
+    wrong = {
+        "missing": sorted(set(known) - set(shapes)),
+        "unexpected": sorted(set(shapes) - set(known)),
+        "of another shape": sorted(
+            f"{name} {shapes[name]} for {shape}"
+            for name, shape in known.items()
+            if shapes.get(name, shape) != shape
+        ),
+    }
+    if any(wrong.values()):
+        listed = "; ".join(f"{kind}: {names}" for kind, names in wrong.items() if names)
+        raise CheckpointError(f"{what}. {listed}")
+
+
+def check_numbers(name: str, tensor: Tensor, floats: bool, what: str) -> None:
+    """Refuse a tensor of another kind of numbers than a network has, NaN and infinity.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if tensor.is_floating_point() != floats or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise CheckpointError(f"{what}. {name} holds numbers of type {tensor.dtype}.")
+    # A sum tells at a tenth of the work; one that overflows is looked into.
+    if floats and not tensor.sum(dtype=torch.float32).isfinite() and not tensor.isfinite().all():
+        raise CheckpointError(f"{what}. {name} holds NaN or infinity.")
+
+
 def _unpickled(path: Path) -> Any:
+    # torch packs nothing; what is packed may be a thousand times as large in memory.
+    packed = zipfile.is_zipfile(path) and any(
+        part.compress_type != zipfile.ZIP_STORED for part in zipfile.ZipFile(path).infolist()
+    )
+    if packed:
+        raise CheckpointError(f"{path} is compressed, which no file that torch wrote is.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever a broken pickle makes it raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} is not read, for it is no file of plain tensors, and other pickles and "
+            _what_is_wrong(path)
+            or f"{path} is not read, for it is no file of plain tensors, and other pickles and "
             f"TorchScript run code when they are loaded; give a {SAFE_SUFFIX} file. ({first})"
         ) from error
 
@@ -109,4 +233,21 @@ def _tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
     others = sorted(name for name, value in tensors.items() if not isinstance(value, Tensor))
     if others:
         raise CheckpointError(f"{path} holds things that are no tensors: {others}.")
+    odd = sorted(name for name, tensor in tensors.items() if not _is_plain(tensor))
+    # A few bytes may stand for many numbers, as in a tensor that repeats one.
+    if odd or sum(tensor.nbytes for tensor in tensors.values()) > 2 * path.stat().st_size:
+        raise CheckpointError(
+            f"{path} has tensors without numbers of their own (sparse, quantised, nested, on no "
+            f"device, or more numbers than bytes): {odd or sorted(tensors)[:3]}."
+        )
     return tensors
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and not tensor.is_nested
+        and tensor.nbytes <= tensor.untyped_storage().nbytes()
+    )

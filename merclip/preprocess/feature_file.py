@@ -9,11 +9,9 @@ neither needs room for all of it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from merclip._files import replacing
 from merclip.errors import FeaturesNotFoundError, InputError, InputTypeError
 
 if TYPE_CHECKING:
@@ -141,17 +140,12 @@ def write_features(
     place = Path(_absolute(path))
     small = _small_tensors(clips, origin)
     header = _header(small, _widths(clips), dtype)
-    part = place.with_name(f"{place.name}.{secrets.token_hex(8)}.part")
     try:
-        with open(part, "xb") as file:
+        with replacing(place) as part, open(part, "wb") as file:
             _write(file, header, small, clips, dtype)
-        os.replace(part, place)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"Features cannot be written to {str(place)!r}: {reason}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _absolute(path: Any) -> str:
@@ -183,8 +177,6 @@ def _write(
         for sequence in _sequences(clips, letter):
             file.write(_narrowed(sequence, dtype).numpy().tobytes())
     file.write(small[_CLIPS].numpy().tobytes())
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _narrowed(sequence: Tensor, dtype: str) -> Tensor:
