@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from merclip.errors import CheckpointError
 
@@ -17,6 +18,7 @@ try:
 except ImportError:  # Windows has no such locks, and there nothing is removed
     fcntl = None  # type: ignore[assignment]
 
+T = TypeVar("T")
 _DONE = ".merclip-saved"
 """Folder of files that are all written, and on their way to their places."""
 
@@ -75,6 +77,25 @@ def settled(directory: Path) -> Iterator[None]:
                 f"{_DONE} there and cannot be put in their places: {error}"
             ) from error
         yield
+
+
+def placed(path: T, is_it: Callable[[Any], bool]) -> T | str:
+    """Return a relative path as an absolute one, if there is what `is_it` looks for.
+
+    What is read later is then found from any working directory. Anything else stays itself.
+    """
+    relative = isinstance(path, (str, os.PathLike)) and not os.path.isabs(path)
+    return os.path.abspath(path) if relative and is_it(path) else path  # type: ignore[call-overload, no-any-return]
+
+
+def told(path: str | os.PathLike[str]) -> str:
+    """Return a path as it is called from the working directory, if it lies there."""
+    text = os.fspath(path)
+    try:
+        inside = os.path.isabs(text) and Path(text).is_relative_to(Path.cwd())
+    except OSError:  # there is no working directory any more
+        return text
+    return os.path.relpath(text) if inside else text
 
 
 @contextlib.contextmanager
