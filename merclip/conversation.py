@@ -521,11 +521,13 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike[str], **params: Any) -> Self:
-        """Read what `save_pretrained` wrote.
+        """Read what `save_pretrained` wrote, or the weights that VEGA gives out.
 
         Parameters
         ----------
         directory : path
+            A directory, or VEGA's own file (``IEMOCAP.pth``), of which tensors alone are
+            read. It takes dialogues as `load_vega_features` makes them, and has no anchors.
         **params
             Parameters to set, such as ``model=`` for encoders that lie elsewhere.
 

@@ -17,14 +17,10 @@ from merclip._shown import shown
 from merclip.datasets._files import Folder, choose
 from merclip.dialogues import Dialogue
 from merclip.errors import DatasetNotFoundError, InputError
+from merclip.network.vega_file import LABELS
 
 Array = np.ndarray[Any, Any]
 
-LABELS = {
-    "iemocap": ("happy", "sad", "neutral", "anger", "excited", "frustration"),
-    "meld": ("neutral", "surprise", "fear", "sad", "happy", "disgust", "anger"),
-}
-"""What the numbers in VEGA's pickles stand for."""
 _FEATURES = {"text": "text", "audio": "audio", "video": "visual"}
 _DICTIONARIES = ("speakers", "labels", *_FEATURES.values())
 _VEGA = (*_DICTIONARIES, "train ids", "test ids")

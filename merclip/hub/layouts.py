@@ -15,8 +15,8 @@ from merclip.hub.preprocessing import of_clip_model, of_open_clip
 from merclip.hub.sources import Repository, Source, read_object, require
 from merclip.network import architecture
 from merclip.network.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
-from merclip.network.stored import check_backbone
 from merclip.network.clip_model import MODEL_TYPE, clip_model_architecture
+from merclip.network.stored import check_backbone
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -188,8 +188,8 @@ def _activation_of(weights: Path, name: str, config: Mapping[str, Any]) -> dict[
     if "openai" in told or "quickgelu" in told.replace("_", "").replace("-", ""):
         warn(
             CheckpointWarning(
-                f"{str(weights)!r} is taken for weights of OpenAI's kind, by its name: it runs with "
-                "QuickGELU. If it was trained with GELU, rename it."
+                f"{str(weights)!r} is taken for weights of OpenAI's kind, by its name: it runs "
+                "with QuickGELU. If it was trained with GELU, rename it."
             )
         )
         return {"quick_gelu": True}

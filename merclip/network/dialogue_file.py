@@ -16,6 +16,7 @@ from merclip.errors import CheckpointError, InputError
 from merclip.network.anchors import Anchors
 from merclip.network.checkpoint import CONFIG_FILE, WEIGHTS_FILE, write_model_files
 from merclip.network.dialogue import DialogueConfig, DialogueNetwork
+from merclip.network.vega_file import load_vega_network
 from merclip.network.weights import check_fit, copy_strictly, read_weights
 
 ARCHITECTURE = "merclip-conversation"
@@ -70,7 +71,7 @@ def save_dialogue_network(
 
 
 def load_dialogue_network(directory: Path) -> tuple[DialogueNetwork, dict[str, Any]]:
-    """Read what `save_dialogue_network` wrote.
+    """Read what `save_dialogue_network` wrote, or VEGA's own file of weights.
 
     Raises
     ------
@@ -78,6 +79,8 @@ def load_dialogue_network(directory: Path) -> tuple[DialogueNetwork, dict[str, A
         A file is missing or broken, is of another kind or a newer merclip, or weights
         do not fit the config.
     """
+    if directory.is_file():
+        return load_vega_network(directory)
     with settled(directory):
         return _load(directory)
 

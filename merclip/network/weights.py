@@ -89,7 +89,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
         with _broken_files_named(path):
             return load_file(path)
-    return _tensors_of(_unpickled(path), path)
+    return tensors_of(read_pickle(path), path)
 
 
 @contextmanager
@@ -206,7 +206,14 @@ def check_numbers(name: str, tensor: Tensor, floats: bool, what: str) -> None:
         raise CheckpointError(f"{what}. {name} holds NaN or infinity.")
 
 
-def _unpickled(path: Path) -> Any:
+def read_pickle(path: Path) -> Any:
+    """Read a file that torch wrote, of tensors and plain containers alone.
+
+    Raises
+    ------
+    CheckpointError
+        It is broken, or needs to run code.
+    """
     # torch packs nothing; what is packed may be a thousand times as large in memory.
     packed = zipfile.is_zipfile(path) and any(
         part.compress_type != zipfile.ZIP_STORED for part in zipfile.ZipFile(path).infolist()
@@ -224,7 +231,13 @@ def _unpickled(path: Path) -> Any:
         ) from error
 
 
-def _tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
+def tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
+    """Return the tensors that a file holds by name, if each has its own numbers.
+
+    Raises
+    ------
+    CheckpointError
+    """
     inner = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(inner, Mapping) or not inner:
         raise CheckpointError(f"{path} holds no mapping from names to tensors.")
