@@ -132,7 +132,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     preprocess : PreprocessConfig, optional
         For a new network; a checkpoint brings its own.
     prompt : str or list of str
-        Format(s) with one ``{}`` into which labels are put.
+        Text(s) with one ``{}``, in whose place labels are put.
     multi_label : bool
         Each label by itself (sigmoid) rather than one of n (softmax).
     threshold : float or mapping from label to float, optional
