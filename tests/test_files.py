@@ -194,7 +194,6 @@ BACKBONE = ("network", "backbone")
         (("network", "n_query_contexts"), 76),
         (("network", "max_frames"), 2**20),
         (("network", "decoder", "depth"), 200),
-        (("network", "token_rank"), 2**20),
         (("preprocess", "vision", "n_frames"), 2**20),
         (("preprocess", "audio", "n_segments"), 2**20),
         (("preprocess", "audio", "hop_length"), 1),

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from merclip.errors import CheckpointError, InputError, ModelNotFoundError
+from merclip.errors import CheckpointError, InputError, MerclipError, ModelNotFoundError
 from merclip.network.attention import replace_attention
 from merclip.network.clip_model import is_clip_model, to_open_clip
 from merclip.network.residual import build_residual, is_residual
 from merclip.network.text_tower import build_text_tower
-from merclip.network.weights import check_fit, copy_strictly, read_weights
+from merclip.network.weights import Backed, copy_strictly, read_weights
 
 CLIP_VOCABULARY = 49408
 INIT_LOGIT_SCALE = math.log(1 / 0.07)
@@ -88,20 +89,16 @@ def build_towers(
         The weights cannot be read, or do not fit the architecture; every wrong
         tensor is named.
     """
-    found = None if weights is None else _fitting(config, Path(weights))
-    clip = _clip(config)
+    found = None if weights is None else read_weights(Path(weights))
+    n_numbers = 0 if found is None else sum(tensor.numel() for tensor in found.values())
+    with nullcontext() if found is None else Backed(n_numbers):
+        clip = SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
     if found is not None:
-        copy_strictly(clip.state_dict(keep_vars=True), found, _misfit(weights))
+        _load(clip, found, f"The weights in {os.fspath(weights or '')!r}")
     audio = None
     if "audio_cfg" in config:
         audio = build_residual(config["embed_dim"], config["audio_cfg"])
-    scale = clip.logit_scale.detach().exp()
-    # Of a network that is only described, there are no numbers.
-    return Towers(clip.visual, clip.text, 1.0 if scale.is_meta else float(scale), audio)
-
-
-def _clip(config: Mapping[str, Any]) -> Any:
-    return SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
+    return Towers(clip.visual, clip.text, float(clip.logit_scale.detach().exp()), audio)
 
 
 class SmallCLIP(nn.Module):
@@ -130,6 +127,8 @@ def _open_clip(config: Mapping[str, Any]) -> Any:
         clip = CustomTextCLIP(**_without_downloads(for_clip))
         replace_attention(clip, ResidualAttentionBlock)
         return clip
+    except MerclipError:
+        raise
     except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
         raise InputError(f"open_clip cannot build this architecture: {error}") from error
 
@@ -184,25 +183,13 @@ def _without_downloads(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "vision_cfg": vision, "text_cfg": text}
 
 
-def _fitting(config: Mapping[str, Any], weights: Path) -> dict[str, Tensor]:
-    """Return the weights in a file, in the names of an architecture, which they fit.
-
-    Memory for a network is set aside only after that.
-    """
-    found = read_weights(weights)
-    with torch.device("meta"):
-        claimed = _clip(config)
-    found = to_open_clip(found) if is_clip_model(found) else _in_two_towers(found, claimed)
-    expected = claimed.state_dict()
+def _load(clip: nn.Module, found: dict[str, Tensor], what: str) -> None:
+    found = to_open_clip(found) if is_clip_model(found) else _in_two_towers(found, clip)
+    expected = clip.state_dict(keep_vars=True)
     scale = found.get("logit_scale")
     if scale is not None and scale.numel() == 1:  # a number in some files, a list of one in others
         found["logit_scale"] = scale.reshape(expected["logit_scale"].shape)
-    check_fit(expected, found, _misfit(weights))
-    return found
-
-
-def _misfit(weights: str | os.PathLike[str] | None) -> str:
-    return f"The weights in {os.fspath(weights or '')!r} do not fit the architecture"
+    copy_strictly(expected, found, f"{what} do not fit the architecture")
 
 
 def _in_two_towers(found: dict[str, Tensor], clip: nn.Module) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -29,8 +30,8 @@ from merclip.network.stored import (
     check_preprocess,
 )
 from merclip.network.weights import (
+    Backed,
     Undrawn,
-    check_fit,
     copy_strictly,
     read_weights,
     save_weights,
@@ -51,7 +52,6 @@ TOKEN_TABLES = ("*.token_embedding.weight", "*.token_embedding.table.weight")
 ROW_SCALES = ".row_scales"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 REFERENCE_TOLERANCE = 1e-2
-_LOOSE_BYTES = 2**28
 
 
 @dataclass
@@ -197,12 +197,17 @@ def _load(
         network_config, preprocess = _stored_configs(config, directory, len(shapes))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
-    _check_claims(network_config, config, shapes, directory)
     network_config = network_config.with_overrides(overrides or {})
     backbone = config.get("backbone")
     # Without a backbone stored elsewhere, this file replaces every weight.
     with nullcontext() if backbone is not None else Undrawn():
-        network = _network(network_config, config, fetch_backbone, directory)
+        n_numbers = sum(map(math.prod, shapes.values()))
+        try:
+            network = _network(network_config, config, fetch_backbone, directory, n_numbers)
+        except InputError as error:
+            if overrides:
+                raise
+            raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
     checkpoint = Checkpoint(
         network,
         preprocess,
@@ -381,38 +386,6 @@ def _stored_configs(
     return network, PreprocessConfig.from_dict(config["preprocess"])
 
 
-def _check_claims(
-    network_config: NetworkConfig,
-    config: dict[str, Any],
-    shapes: Mapping[str, tuple[int, ...]],
-    directory: Path,
-) -> None:
-    """Refuse a network that is only claimed, before memory is set aside for it.
-
-    Raises
-    ------
-    CheckpointError
-        The network cannot be built, the file has other tensors, or the network needs much
-        memory for what is in no file, such as tables of positions.
-    """
-    with torch.device("meta"):
-        claimed = _network(network_config, {**config, "backbone": None}, None, directory)
-        anchors = _empty_anchors(config.get("anchors") or [], network_config.width)
-        checkpoint = Checkpoint(claimed, PreprocessConfig(), backbone=config.get("backbone"))
-        checkpoint.encoders_trained = bool(config.get("encoders_trained", False))
-        expected = _stored_tensors(checkpoint, bundle_backbone=False) | anchors
-    tables = {name + ROW_SCALES for name in _scaled(shapes)}
-    found = {name: shape for name, shape in shapes.items() if name not in tables}
-    check_fit(expected, found, _misfit(directory))
-    stored = set(claimed.state_dict())
-    loose = sum(b.nbytes for name, b in claimed.named_buffers() if name not in stored)
-    if loose > _LOOSE_BYTES:
-        raise CheckpointError(
-            f"{directory / CONFIG_FILE} is not valid: the network needs {loose:,} bytes for tables "
-            "that are in no file."
-        )
-
-
 def _misfit(directory: Path) -> str:
     return f"The weights in {directory / WEIGHTS_FILE} do not fit their config"
 
@@ -422,13 +395,17 @@ def _network(
     config: dict[str, Any],
     fetch_backbone: FetchBackbone | None,
     directory: Path,
+    n_numbers: int,
 ) -> MERCLIP:
     try:
-        return MERCLIP(
-            network,
-            _towers(network, config.get("backbone"), fetch_backbone),
-            fusion_trained=bool(config.get("fusion_trained", True)),
-        )
+        backbone = config.get("backbone")
+        elsewhere = None if backbone is None else _towers(network, backbone, fetch_backbone)
+        with Backed(n_numbers):
+            return MERCLIP(
+                network,
+                elsewhere or build_towers(network.backbone),
+                fusion_trained=bool(config.get("fusion_trained", True)),
+            )
     except (MerclipError, OSError):
         raise
     # Layers raise whatever does not suit them, such as a width that heads do not divide.
@@ -438,11 +415,7 @@ def _network(
         ) from error
 
 
-def _towers(
-    config: NetworkConfig, backbone: dict[str, str] | None, fetch: FetchBackbone | None
-) -> Towers:
-    if backbone is None:
-        return build_towers(config.backbone)
+def _towers(config: NetworkConfig, backbone: dict[str, str], fetch: FetchBackbone | None) -> Towers:
     if fetch is None:
         raise CheckpointError("This checkpoint needs CLIP weights that are stored elsewhere.")
     return build_towers(config.backbone, fetch(backbone))

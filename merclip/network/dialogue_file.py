@@ -17,7 +17,7 @@ from merclip.network.anchors import Anchors
 from merclip.network.checkpoint import CONFIG_FILE, WEIGHTS_FILE, write_model_files
 from merclip.network.dialogue import DialogueConfig, DialogueNetwork
 from merclip.network.vega_file import load_vega_network
-from merclip.network.weights import check_fit, copy_strictly, read_weights
+from merclip.network.weights import Backed, copy_strictly, read_weights
 
 ARCHITECTURE = "merclip-conversation"
 FORMAT_VERSION = 1
@@ -92,15 +92,13 @@ def _load(directory: Path) -> tuple[DialogueNetwork, dict[str, Any]]:
         config = DialogueConfig(**_network(content))
         values = _values(content)
         anchors = _anchors(content, tensors)
-        # Before memory is set aside for it, a network that is only claimed is found out.
-        with torch.device("meta"):
-            claimed = DialogueNetwork(config, anchors)
+        with Backed(sum(tensor.numel() for tensor in tensors.values())):
+            network = DialogueNetwork(config, anchors)
     except (InputError, TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{directory / CONFIG_FILE} cannot be used: {error}") from error
-    what = f"The weights in {directory} do not fit its config"
-    check_fit(claimed.state_dict(), tensors, what)
-    network = DialogueNetwork(config, anchors)
-    copy_strictly(network.state_dict(), tensors, what)
+    copy_strictly(
+        network.state_dict(), tensors, f"The weights in {directory} do not fit its config"
+    )
     return network.eval(), values
 
 

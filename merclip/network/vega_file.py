@@ -18,7 +18,7 @@ from torch import Tensor
 from merclip.errors import CheckpointError, InputError
 from merclip.network.anchors import FUSED
 from merclip.network.dialogue import MODALITY_LETTERS, DialogueConfig, DialogueNetwork
-from merclip.network.weights import check_fit, copy_strictly, read_weights
+from merclip.network.weights import Backed, copy_strictly, read_weights
 
 LABELS = {
     "iemocap": ("happy", "sad", "neutral", "anger", "excited", "frustration"),
@@ -79,12 +79,10 @@ def load_vega_network(path: Path) -> tuple[DialogueNetwork, dict[str, Any]]:
                 name = f"classifiers.{letter}.6.{kind}"
                 tensors[name] = tensors[name][rows]
         config = _config(tensors)
-        with torch.device("meta"):
-            claimed = DialogueNetwork(config)
+        with Backed(sum(tensor.numel() for tensor in tensors.values())):
+            network = DialogueNetwork(config)
     except (InputError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{what}: {error!r:.300}") from error
-    check_fit(claimed.state_dict(), tensors, what)
-    network = DialogueNetwork(config)
     copy_strictly(network.state_dict(), tensors, what)
     values = {
         "labels": [[name, [name]] for name in names],

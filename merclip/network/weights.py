@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,13 @@ from torch.overrides import TorchFunctionMode
 
 from merclip.errors import CheckpointError
 
-Shape: TypeAlias = tuple[int, ...]
 SAFE_SUFFIX = ".safetensors"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LONGEST_HEADER = 100_000_000
 """Bytes; safetensors reads no longer one."""
 
+_MAKERS = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
+_SPARE_NUMBERS = 2**24
 _DRAWS = {
     *(nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, nn.init.trunc_normal_),
     *(Tensor.normal_, Tensor.uniform_),
@@ -44,6 +46,40 @@ class Undrawn(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
+class Backed(TorchFunctionMode):
+    """Within it, memory is set aside only for about as many numbers as weights have.
+
+    For networks that a stranger's file describes: what it claims may be larger than any
+    memory, and the weights beside it are not.
+
+    Parameters
+    ----------
+    n_numbers : int
+        Of the weights.
+
+    Raises
+    ------
+    CheckpointError
+        As soon as a network needs more than twice as many, and a few million.
+    """
+
+    def __init__(self, n_numbers: int) -> None:
+        super().__init__()
+        self.left = 2 * n_numbers + _SPARE_NUMBERS
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch, unless it makes too large a tensor."""
+        if function in _MAKERS:
+            given = (kwargs or {}).get("size", args)
+            sides = given[0] if given and isinstance(given[0], (tuple, list)) else given
+            self.left -= math.prod(side for side in sides if isinstance(side, int))
+            if self.left < 0:
+                raise CheckpointError("A network is described that is larger than its weights.")
+        return function(*args, **(kwargs or {}))
+
+
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors.
 
@@ -61,7 +97,7 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-def stored_shapes(path: Path) -> dict[str, Shape]:
+def stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor in a safetensors file; nothing else of it is read.
 
     Raises
@@ -152,53 +188,27 @@ def copy_strictly(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], w
         Names every tensor that is missing, unexpected or of another shape, or one that
         holds NaN, infinity or another kind of numbers.
     """
-    check_fit(expected, found, what)
-    for name, tensor in expected.items():
-        check_numbers(name, found[name], tensor.is_floating_point(), what)
-    with torch.no_grad():
-        for name, tensor in expected.items():
-            tensor.copy_(found[name])
-
-
-def check_fit(
-    expected: Mapping[str, Tensor | Shape], found: Mapping[str, Tensor | Shape], what: str
-) -> None:
-    """Compare names and shapes with those of a network.
-
-    Parameters
-    ----------
-    expected, found : mapping from name to Tensor or shape
-    what : str
-        As for `copy_strictly`.
-
-    Raises
-    ------
-    CheckpointError
-        Names every tensor that is missing, unexpected or of another shape.
-    """
-    known = {name: tuple(getattr(value, "shape", value)) for name, value in expected.items()}
-    shapes = {name: tuple(getattr(value, "shape", value)) for name, value in found.items()}
     wrong = {
-        "missing": sorted(set(known) - set(shapes)),
-        "unexpected": sorted(set(shapes) - set(known)),
+        "missing": sorted(set(expected) - set(found)),
+        "unexpected": sorted(set(found) - set(expected)),
         "of another shape": sorted(
-            f"{name} {shapes[name]} for {shape}"
-            for name, shape in known.items()
-            if shapes.get(name, shape) != shape
+            f"{name} {tuple(found[name].shape)} for {tuple(tensor.shape)}"
+            for name, tensor in expected.items()
+            if name in found and found[name].shape != tensor.shape
         ),
     }
     if any(wrong.values()):
         listed = "; ".join(f"{kind}: {names}" for kind, names in wrong.items() if names)
         raise CheckpointError(f"{what}. {listed}")
+    for name, tensor in expected.items():
+        _check_numbers(name, found[name], tensor.is_floating_point(), what)
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(found[name])
 
 
-def check_numbers(name: str, tensor: Tensor, floats: bool, what: str) -> None:
-    """Refuse a tensor of another kind of numbers than a network has, NaN and infinity.
-
-    Raises
-    ------
-    CheckpointError
-    """
+def _check_numbers(name: str, tensor: Tensor, floats: bool, what: str) -> None:
+    """Refuse a tensor of another kind of numbers than a network has, NaN and infinity."""
     if tensor.is_floating_point() != floats or tensor.is_complex() or tensor.dtype == torch.bool:
         raise CheckpointError(f"{what}. {name} holds numbers of type {tensor.dtype}.")
     # A sum tells at a tenth of the work; one that overflows is looked into.
