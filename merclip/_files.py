@@ -85,7 +85,7 @@ def placed(path: T, is_it: Callable[[Any], bool]) -> T | str:
     What is read later is then found from any working directory. Anything else stays itself.
     """
     relative = isinstance(path, (str, os.PathLike)) and not os.path.isabs(path)
-    return os.path.abspath(path) if relative and is_it(path) else path  # type: ignore[call-overload, no-any-return]
+    return os.path.abspath(path) if relative and is_it(path) else path  # type: ignore[call-overload]
 
 
 def told(path: str | os.PathLike[str]) -> str:

@@ -227,6 +227,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Embedded pictures, each of norm 1.
     calibration_ : dict
     threshold_ : ndarray of shape (k,)
+    weights_version_ : str
+        16 digits that tell these weights from all others.
     device_ : torch.device
     network_ : MERCLIP
     backbone_ : dict

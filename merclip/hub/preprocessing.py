@@ -96,7 +96,7 @@ def _three(value: Any, key: str, name: str) -> tuple[float, ...]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < 1e6
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < 1e6
 
 
 def _is_square_of(size: Any, image_size: int, sides: tuple[str, ...]) -> bool:

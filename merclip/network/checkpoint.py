@@ -379,8 +379,9 @@ def _stored_configs(
     check_preprocess(config["preprocess"], network)
     check_classifier(config.get("classifier") or {})
     check_anchors(config.get("anchors"), network, directory / WEIGHTS_FILE)
-    if not isinstance(config.get("lineage") or {}, dict):
-        raise InputError("lineage is a JSON object.")
+    lineage = config.get("lineage") or {}
+    if not isinstance(lineage, dict) or not all(isinstance(v, str) for v in lineage.values()):
+        raise InputError("lineage is a JSON object of texts.")
     if elsewhere:
         check_place(config["backbone"])
     return network, PreprocessConfig.from_dict(config["preprocess"])
@@ -438,7 +439,7 @@ def _check_reference(checkpoint: Checkpoint, stored: Any, directory: Path) -> No
     now = torch.tensor(reference_logits(checkpoint.network, checkpoint.preprocess))
     try:
         difference = float((now - torch.tensor(stored)).abs().max())
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
     if not difference <= REFERENCE_TOLERANCE * max(1.0, float(now.abs().max())):
         warnings.warn(

@@ -179,7 +179,8 @@ def check_classifier(values: Any) -> None:
         raise InputError("classifier is a JSON object.")
     labels, threshold = values.get("labels"), values.get("threshold")
     # The embedded model's names stand as the keys of an object.
-    if labels is not None and not _are_pairs(labels, (str, int)):
+    named = labels is None or _are_pairs(labels, (str, int))
+    if not named or not all(map(_are_texts, dict(_as_pairs(labels or [])).values())):
         raise InputError("labels are names with their descriptions.")
     prompt = values.get("prompt")
     prompts = ["{}"] if prompt is None else prompt if isinstance(prompt, list) else [prompt]
@@ -304,6 +305,11 @@ def _check_calibration(values: Any) -> None:
 
 def _as_pairs(values: Any) -> Any:
     return [list(pair) for pair in values.items()] if isinstance(values, Mapping) else values
+
+
+def _are_texts(value: Any) -> bool:
+    texts = value if isinstance(value, list) else [value]
+    return bool(texts) and all(isinstance(text, str) for text in texts)
 
 
 def _are_pairs(values: Any, names: tuple[type, ...]) -> bool:
