@@ -91,10 +91,12 @@ def build_towers(
     """
     found = None if weights is None else read_weights(Path(weights))
     n_numbers = 0 if found is None else sum(tensor.numel() for tensor in found.values())
-    with nullcontext() if found is None else Backed(n_numbers):
+    what = f"The weights in {os.fspath(weights or '')!r} do not fit the architecture"
+    larger = CheckpointError(f"{what}, which has many more numbers.")
+    with nullcontext() if found is None else Backed(n_numbers, larger):
         clip = SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
     if found is not None:
-        _load(clip, found, f"The weights in {os.fspath(weights or '')!r}")
+        _load(clip, found, what)
     audio = None
     if "audio_cfg" in config:
         audio = build_residual(config["embed_dim"], config["audio_cfg"])
@@ -189,7 +191,7 @@ def _load(clip: nn.Module, found: dict[str, Tensor], what: str) -> None:
     scale = found.get("logit_scale")
     if scale is not None and scale.numel() == 1:  # a number in some files, a list of one in others
         found["logit_scale"] = scale.reshape(expected["logit_scale"].shape)
-    copy_strictly(expected, found, f"{what} do not fit the architecture")
+    copy_strictly(expected, found, what)
 
 
 def _in_two_towers(found: dict[str, Tensor], clip: nn.Module) -> dict[str, Tensor]:

@@ -401,7 +401,7 @@ def _network(
     try:
         backbone = config.get("backbone")
         elsewhere = None if backbone is None else _towers(network, backbone, fetch_backbone)
-        with Backed(n_numbers):
+        with Backed(n_numbers, InputError(f"the network is larger than all of {WEIGHTS_FILE}.")):
             return MERCLIP(
                 network,
                 elsewhere or build_towers(network.backbone),

@@ -92,7 +92,8 @@ def _load(directory: Path) -> tuple[DialogueNetwork, dict[str, Any]]:
         config = DialogueConfig(**_network(content))
         values = _values(content)
         anchors = _anchors(content, tensors)
-        with Backed(sum(tensor.numel() for tensor in tensors.values())):
+        larger = InputError(f"the network is larger than all of {WEIGHTS_FILE}")
+        with Backed(sum(tensor.numel() for tensor in tensors.values()), larger):
             network = DialogueNetwork(config, anchors)
     except (InputError, TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{directory / CONFIG_FILE} cannot be used: {error}") from error

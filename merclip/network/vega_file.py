@@ -79,7 +79,8 @@ def load_vega_network(path: Path) -> tuple[DialogueNetwork, dict[str, Any]]:
                 name = f"classifiers.{letter}.6.{kind}"
                 tensors[name] = tensors[name][rows]
         config = _config(tensors)
-        with Backed(sum(tensor.numel() for tensor in tensors.values())):
+        larger = InputError("its parts are of sizes that do not go together")
+        with Backed(sum(tensor.numel() for tensor in tensors.values()), larger):
             network = DialogueNetwork(config)
     except (InputError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{what}: {error!r:.300}") from error

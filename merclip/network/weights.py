@@ -56,16 +56,13 @@ class Backed(TorchFunctionMode):
     ----------
     n_numbers : int
         Of the weights.
-
-    Raises
-    ------
-    CheckpointError
-        As soon as a network needs more than twice as many, and a few million.
+    problem : Exception
+        Raised as soon as a network needs more than twice as many, and a few million.
     """
 
-    def __init__(self, n_numbers: int) -> None:
+    def __init__(self, n_numbers: int, problem: Exception) -> None:
         super().__init__()
-        self.left = 2 * n_numbers + _SPARE_NUMBERS
+        self.left, self.problem = 2 * n_numbers + _SPARE_NUMBERS, problem
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -76,7 +73,7 @@ class Backed(TorchFunctionMode):
             sides = given[0] if given and isinstance(given[0], (tuple, list)) else given
             self.left -= math.prod(side for side in sides if isinstance(side, int))
             if self.left < 0:
-                raise CheckpointError("A network is described that is larger than its weights.")
+                raise self.problem
         return function(*args, **(kwargs or {}))
 
 
