@@ -510,7 +510,7 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         named = isinstance(self.model, (str, os.PathLike))
         values = {
             "labels": [[name, texts] for name, texts in self.labels_.to_dict().items()],
-            "model": told(self.model) if named else None,  # type: ignore[arg-type]
+            "model": told(self.model) if named else None,
             "origin": self._origin,
             "predict_from": self.predict_from,
             "anchored_by_words": self._anchored_by_words,
