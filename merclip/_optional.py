@@ -41,9 +41,9 @@ def import_h5py() -> Any:
 def import_opencv() -> Any:
     """Return OpenCV, or say how to install it."""
     opencv = _import("cv2", "face")
-    if not hasattr(opencv, "CascadeClassifier"):
+    if not hasattr(opencv, "FaceDetectorYN"):
         raise MissingExtraError(
-            f"OpenCV {opencv.__version__} no longer finds faces with cascades: "
+            f"OpenCV {opencv.__version__} cannot find faces with YuNet: "
             f"{install_of('face')} brings one that does."
         )
     return opencv

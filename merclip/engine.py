@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +33,7 @@ from merclip.errors import (
 from merclip.inputs import as_ours
 from merclip.labels import LabelSet
 from merclip.network import Checkpoint, NetworkConfig
+from merclip.network.evidence import doubt
 from merclip.precision import Runner, Running, add_samples, written_to
 from merclip.preprocess import (
     ClipFeatures,
@@ -207,8 +208,10 @@ class Engine:
             self._labels.clear()
             self._query = None
 
-    def fused(self, features: Sequence[ClipFeatures]) -> Tensor:
-        """Return fused embeddings of shape (n, D), on the CPU."""
+    def fused(
+        self, features: Sequence[ClipFeatures], offsets: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Return fused embeddings of shape (n, D), on the CPU; `offsets` as in `MERCLIP.fuse`."""
         chunks = []
         with self.runner.computing():
             query = self._query
@@ -218,11 +221,14 @@ class Engine:
                 part = features[start : start + 256]
                 _check_shapes(part, self.network.config)
                 batch = pad_features(part, self.network.device)
-                chunks.append(self.network.fuse(batch, query).cpu())
+                chunks.append(self.network.fuse(batch, query, offsets).cpu())
         return torch.cat(chunks) if chunks else torch.zeros(0, self.network.config.width)
 
     def logits(
-        self, features: Sequence[ClipFeatures], compare: Callable[[Tensor], Tensor]
+        self,
+        features: Sequence[ClipFeatures],
+        compare: Callable[[Tensor], Tensor],
+        offsets: Mapping[str, Tensor] | None = None,
     ) -> np.ndarray[Any, Any]:
         """Return logits of shape (n, k); NaN for clips that could not be read.
 
@@ -231,13 +237,38 @@ class Engine:
         features : sequence of length n of ClipFeatures
         compare : callable
             From fused embeddings of shape (n, D) to logits.
+        offsets : mapping from modality letter to Tensor of shape (D,), optional
+            As in `MERCLIP.fuse`.
         """
-        fused = self.fused(features).to(self.network.device)
-        with self.runner.computing():
-            logits = compare(fused).cpu().numpy()
+        self._warn_of_doubts(features)
+        logits = self.compared(self.fused(features, offsets), compare)
         failed = [clip.error is not None for clip in features]
         logits[failed] = np.nan
         return logits
+
+    def compared(self, fused: Tensor, compare: Callable[[Tensor], Tensor]) -> np.ndarray[Any, Any]:
+        """Return logits of shape (n, k) of fused embeddings of shape (n, D)."""
+        with self.runner.computing():
+            found: np.ndarray[Any, Any] = compare(fused.to(self.network.device)).cpu().numpy()
+        return found
+
+    def doubted(self, clip: ClipFeatures) -> str:
+        """Return the letters of modalities in which nothing is recognised."""
+        if self.network.evidence is None:
+            return ""
+        with self.runner.computing():
+            there = {key: part.to(self.network.device) for key, part in clip.sequences.items()}
+            return self.network.evidence.doubted(there)
+
+    def _warn_of_doubts(self, features: Sequence[ClipFeatures]) -> None:
+        """Say once for each modality in how many clips nothing is recognised."""
+        found: dict[str, list[str]] = {}
+        for row, clip in enumerate(features):
+            for letter in self.doubted(clip):
+                said = f"{clip.id or f'Clip {row}'}: {doubt(clip, letter)}"
+                found.setdefault(letter, []).append(said)
+        for first, *rest in found.values():
+            warn(ModalityWarning(first + (f" (So in {len(rest)} more clips.)" if rest else "")))
 
     def fingerprint(self) -> str:
         """Return a hash of the encoders, which features carry."""

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from merclip.labels import Label, LabelSet
-from merclip.preprocess import ClipFeatures
+from merclip.network.evidence import doubt
+from merclip.preprocess import MODALITIES, ClipFeatures
 from merclip.scoring import DecisionRule
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
@@ -210,6 +211,7 @@ def make_predictions(
     rule: DecisionRule,
     labels: LabelSet,
     calibrated: bool,
+    doubted: Sequence[str],
 ) -> list[Prediction]:
     """Return one `Prediction` for each clip.
 
@@ -221,11 +223,14 @@ def make_predictions(
     labels : LabelSet
         For the user's order of labels.
     calibrated : bool
+    doubted : sequence of str, of length n
+        Letters of modalities in which nothing is recognised.
     """
     classes = rule.classes.tolist()
     held = rule.holds(probability)
     found = []
-    for clip, row, holds in zip(clips, probability.tolist(), held.tolist(), strict=True):
+    rows = zip(clips, probability.tolist(), held.tolist(), doubted, strict=True)
+    for clip, row, holds, unknown in rows:
         scores = dict(zip(classes, row, strict=True))
         holding = dict(zip(classes, holds, strict=True))
         names = tuple(name for name in labels.names if holding[name])
@@ -233,12 +238,18 @@ def make_predictions(
             label=max(names, key=scores.__getitem__) if names else None,
             scores={name: scores[name] for name in labels.names},
             labels=names,
-            modalities_used=clip.modalities,
+            modalities_used=_used(clip, unknown),
             calibrated=calibrated,
-            warnings=clip.warnings,
+            warnings=(*clip.warnings, *(doubt(clip, letter) for letter in unknown)),
             id=clip.id,
             error=clip.error,
             faces=clip.faces,
         )
         found.append(prediction)
     return found
+
+
+def _used(clip: ClipFeatures, doubted: str) -> tuple[str, ...]:
+    """Return the modalities that had a say: those that show nothing have none beside others."""
+    without = {MODALITIES[letter] for letter in doubted}
+    return tuple(name for name in clip.modalities if name not in without) or clip.modalities

@@ -22,6 +22,7 @@ from merclip.hub.models import find_model
 from merclip.hub.sources import read_object
 from merclip.labels import LabelSet
 from merclip.network import Checkpoint
+from merclip.network.adaptation import Adaptation
 from merclip.network.checkpoint import CONFIG_FILE
 from merclip.pickling import checkpoint_state, restored_checkpoint
 from merclip.precision import PrecisionCheck, Running, example_samples, least_cosine
@@ -130,6 +131,7 @@ class Session:
         multi_label: bool,
         on_long_label: str,
         answers: Answers = BY_LABELS,
+        adaptation: Adaptation | None = None,
     ) -> Array:
         """Return calibrated logits of shape (n, k), columns in class order.
 
@@ -145,8 +147,15 @@ class Session:
         def compare(fused: Tensor) -> Tensor:
             return answers.logits(network, fused, embedded, multi_label)
 
-        logits = self.engine.logits(features, compare)
-        return logits if multi_label else logits / self._temperature(answers.source)
+        offsets = None if adaptation is None else adaptation.offsets
+        logits = self.engine.logits(features, compare, offsets)
+        if multi_label:
+            return logits
+        temperature = self._temperature(answers.source)
+        if adaptation is None:
+            return logits / temperature
+        known = self.engine.compared(adaptation.fused, compare) / temperature
+        return logits / temperature - adaptation.label_shift(known, labels.classes.tolist())
 
     def _embedded_labels(
         self, labels: LabelSet, prompts: list[str], on_long_label: str

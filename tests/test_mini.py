@@ -14,6 +14,7 @@ import merclip
 from merclip import EmotionClassifier
 from merclip.hub import card_licence
 from merclip.hub.models import MINI, MINI_LINEAGE, WEIGHTS_DIRECTORY
+from merclip.preprocess.text import known_share, tokenize
 
 ROOT = Path(__file__).parents[1]
 HAPPY, ANGRY = (str(ROOT / "examples" / f"{name}.mp4") for name in ("happy", "angry"))
@@ -46,6 +47,23 @@ def test_it_names_the_emotion_of_drawn_faces():
 )
 def test_it_understands_plain_sentences(mini, text, label):
     assert mini(text=text).label == label
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("I can't believe you did that, I'm so happy for you!", True),
+        ("omg lol im sooo tired rn, gonna sleep now \U0001f634", True),
+        ("Warum hast du mir nichts davon gesagt?", False),
+        ("Jestem dzisiaj bardzo zmęczony i chcę tylko spać.", False),
+        ("Non me lo sarei mai aspettato.", False),
+        ("Yarın trenle Ankara'ya gidiyoruz.", False),
+        ("ksjdhf lskdjf owieur qpwoe", False),
+    ],
+)
+def test_it_knows_english_words_and_no_others(mini, text, known):
+    learned = mini.network_.encoders["L"].tower.token_embedding.learned
+    assert (known_share(tokenize(text).ids, learned) > 0.5) == known
 
 
 def test_labels_can_be_sentences_that_it_never_saw(mini):

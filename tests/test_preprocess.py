@@ -11,7 +11,7 @@ import torch
 from merclip.preprocess import AudioConfig, PreprocessConfig, VisionConfig
 from merclip.preprocess.audio import cut_segments, log_mel, sound_to_tensor
 from merclip.preprocess.pitch import LOWEST, PER_OCTAVE, pitch_pictures
-from merclip.preprocess.text import pad_tokens, tokenize
+from merclip.preprocess.text import known_share, pad_tokens, tokenize
 from merclip.preprocess.vision import frames_to_tensor, normalize_frames
 
 RATE = 16000
@@ -188,6 +188,20 @@ def test_a_long_text_is_cut_and_its_end_is_named():
     assert tokens.ids[-1] == 49407
     assert tokens.lost.endswith("angry indeed")
     assert tokenize("happy").lost == ""
+
+
+def test_letters_of_known_words_are_counted_but_not_names_and_signs():
+    def share(text):
+        return known_share(tokenize(text).ids, known)
+
+    known = torch.zeros(49408, dtype=torch.bool)
+    known[tokenize("it is so good to see you !").ids] = True
+    assert share("It is SO good to see you!") == 1.0
+    assert share("It is nice") == 4 / 8
+    # "itis" is made of the pieces of known words, and is none.
+    assert share("itis good") == 4 / 8
+    assert share("@Nobody_known #unheard so good") == share("?! \U0001f600 42") == 1.0
+    assert share("größer") == share("すごい") == 0.0
 
 
 def test_padding_is_cut_to_the_longest_text():

@@ -69,10 +69,10 @@ def test_a_region_is_what_cutting_by_hand_gives(region, rows, columns):
 def test_faces_are_looked_for_in_the_region(tmp_path):
     pytest.importorskip("cv2")
     shapes = []
-    finder = FaceFinder([lambda picture, smallest: shapes.append(picture.shape) or []])
+    finder = FaceFinder(lambda picture, smallest: shapes.append(picture.shape) or [])
     frames = np.zeros((3, 120, 200, 3), np.uint8)
     frames_of(Clip(Video(frames, fps=5), region=(0.5, 0, 1, 1)), finder)
-    assert set(shapes) == {(120, 100)}
+    assert set(shapes) == {(120, 100, 3)}
 
 
 def test_sound_and_text_are_left_alone(tiny):

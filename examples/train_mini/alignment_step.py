@@ -1,4 +1,4 @@
-"""The image towers' projections: from what the trunk sees to the label encoder's space."""
+"""The vision tower's projection: from what the trunk sees to the label encoder's space."""
 
 from __future__ import annotations
 
@@ -6,30 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from audio_step import SPEEDS, change_speed, draw_pictures, segments_of, voices
 from augment import augment_faces
-from data import Labelled, speaker_part
+from data import Labelled
 from label_texts import LabelBank, embed, validation_sentences
 from settings import CLASSES, IMAGE_SIZE, SEED
-from spaces import audio_tower, label_encoder, vision_tower
-from tools import Progress, adamw, cached, root_balanced, seed_everything, set_rate, take_step
+from spaces import label_encoder, vision_tower
+from tools import Progress, adamw, cached, seed_everything, set_rate, take_step
 from torch import Tensor, nn
 from torch.nn import functional
 from tower_trainer import features_of, recalls, unit_embeddings, weigh_channels
-from vision_step import faces, normalized, sampling_weights
+from vision_step import normalized, sampling_weights, some_faces
 
 from merclip.network.residual import ResidualTower
 
 N_STEPS = 3000
 BATCH = 384
 RATE = 1e-3
-FACE_VERSIONS, VOICE_VERSIONS = 4, 10
-HARD_SHARE = {"vision": 0.3, "audio": 0.0}
-"""Share of the true class in the targets; the rest is what the trunks' own heads say.
-
-With voices, the true class of speech that the trunk knows by heart makes the projection
-answer otherwise than the heads on new voices: on a new corpus, worse.
-"""
+FACE_VERSIONS = 3
+HARD_SHARE = 0.3
+"""Share of the true class in the targets; the rest is what the trunk's own head says."""
 FEATURE_NOISE = 0.1
 
 Features = list[list[Tensor]]
@@ -64,27 +59,17 @@ def part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
 
 
-def run(data: Path, run_folder: Path) -> dict[str, dict[str, Tensor]]:
-    """Return the states of the vision tower and of both audio towers."""
-    bank = LabelBank(label_encoder(run_folder), SEED)
-    vision = cached(run_folder / "aligned_vision.pt", lambda: align_vision(data, run_folder, bank))
-    return {
-        "vision": vision,
-        "audio": align_audio("audio", data, run_folder, bank),
-        "audio_check": align_audio("audio_check", data, run_folder, bank),
-    }
-
-
-def align_vision(data: Path, run_folder: Path, bank: LabelBank) -> dict[str, Tensor]:
-    """Fit the vision tower's projection."""
+def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
+    """Return the state of the vision tower, its projection fitted."""
     seed_everything(SEED + 5)
+    bank = LabelBank(label_encoder(run_folder), SEED)
     trained = TrainedTrunks(vision_tower(), [torch.load(run_folder / "vision.pt")])
-    training, validation = faces(data, run_folder)
+    training, validation = some_faces(data, run_folder)
     features = cached(
         run_folder / "features_vision.pt", lambda: face_features(trained.tower, training)
     )
     weights = sampling_weights(training)
-    align(trained, features, training.classes, weights, bank, HARD_SHARE["vision"])
+    align(trained, features, training.classes, weights, bank, HARD_SHARE)
     views = [features_of(trained.tower, view) for view in both_views(validation)]
     own = list(torch.stack(views, dim=1))
     for group in np.unique(validation.groups):
@@ -93,34 +78,6 @@ def align_vision(data: Path, run_folder: Path, bank: LabelBank) -> dict[str, Ten
         report(f"vision {group}", trained, [own[i] for i in kept], part.classes, bank)
     weigh_channels(trained.tower)
     return trained.tower.state_dict()
-
-
-def align_audio(name: str, data: Path, run_folder: Path, bank: LabelBank) -> dict[str, Tensor]:
-    """Fit an audio tower's projection."""
-    seed_everything(SEED + 6)
-    states = torch.load(run_folder / f"{name}.pt")
-    trained = TrainedTrunks(audio_tower(len(states)), states)
-    training, validation = audio_parts(name, data, run_folder)
-    features = cached(
-        run_folder / f"features_{name}.pt", lambda: voice_features(trained.tower, training)
-    )
-    weights = root_balanced(training.classes)
-    align(trained, features, training.classes, weights, bank, HARD_SHARE["audio"])
-    own = [features_of(trained.tower, segments_of(sound)) for sound in validation.samples]
-    for corpus in ("ravdess", "emodb"):
-        kept = np.flatnonzero(np.char.startswith(validation.groups, corpus))
-        report(f"{name} {corpus}", trained, [own[i] for i in kept], validation.classes[kept], bank)
-    return trained.tower.state_dict()
-
-
-def audio_parts(name: str, data: Path, run_folder: Path) -> tuple[Labelled, Labelled]:
-    """Return the speakers that an audio tower was trained on, and the validation speakers."""
-    speech = voices(data, run_folder)
-    validation = speaker_part(speech, "validation")
-    known = speaker_part(speech, "train")
-    if name != "audio_check":
-        known = known | validation
-    return speech.where(known), speech.where(validation)
 
 
 def both_views(part: Labelled) -> tuple[Tensor, Tensor]:
@@ -138,22 +95,6 @@ def face_features(tower: ResidualTower, training: Labelled) -> Features:
         changed = [augment_faces(p, IMAGE_SIZE, random) for p in pictures.split(256)]
         versions.append(features_of(tower, normalized(torch.cat(changed))))
     return [list(version.half().split(1)) for version in versions]
-
-
-def voice_features(tower: ResidualTower, training: Labelled) -> Features:
-    """Return the trunks' states of a clip's segments: unchanged first, then augmented.
-
-    An augmented version is one segment, cut at random as in the trunks' training.
-    """
-    random = np.random.default_rng(SEED)
-    versions = [[features_of(tower, segments_of(sound)).half() for sound in training.samples]]
-    for _ in range(VOICE_VERSIONS - 1):
-        speeds = random.choice(SPEEDS, len(training))
-        sounds = [change_speed(s, float(v)) for s, v in zip(training.samples, speeds, strict=True)]
-        pictures = [draw_pictures(sounds[i : i + 64], random) for i in range(0, len(sounds), 64)]
-        states = features_of(tower, torch.cat(pictures))
-        versions.append(list(states.half().split(1)))
-    return versions
 
 
 def align(

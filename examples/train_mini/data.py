@@ -11,17 +11,26 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 from PIL import Image
-from settings import CLASSES
+from settings import CLASSES, LICENCE
+from torch import Tensor
 
 SAME_CLASS = {
     "anger": "angry",
     "fear": "fearful",
     "happiness": "happy",
     "joy": "happy",
+    "excited": "happy",
+    "love": "happy",
+    "optimism": "happy",
     "sadness": "sad",
+    "pessimism": "sad",
     "surprise": "surprised",
 }
+TEXT_SETS = {"free": ("goemotions", "xed", "brighter")}
+TEXT_SETS["research"] = (*TEXT_SETS["free"], "meld", "dailydialog", "semeval2018")
+"""Sets of texts: those that may be used commercially, and all."""
 EKMAN_OF = {
     "anger": "anger annoyance disapproval",
     "disgust": "disgust",
@@ -34,9 +43,8 @@ EKMAN_OF = {
 }
 """GoEmotions to Ekman's emotions, as the authors of GoEmotions map them."""
 
-VALIDATION_ACTORS = ("13", "14", "15", "16")
-TEST_ACTORS = ("17", "18", "19", "20")
-VALIDATION_SPEAKERS = ("14", "15", "16")
+VOTES_SHARE = 0.5
+"""How much the votes of FER+ count beside FER2013's own label, by which it is scored."""
 LEFT_OUT = "bored"
 """A class of EmoDB that no step sees: it measures few-shot learning of a new class."""
 
@@ -48,18 +56,30 @@ class Labelled:
     samples: list
     classes: np.ndarray
     groups: np.ndarray
+    votes: np.ndarray | None = None
+    """How sure people are of each class, of shape (n, n_classes); None if they were not asked."""
 
     def where(self, mask: np.ndarray) -> Labelled:
         """Return the samples for which `mask` is true."""
         kept = np.flatnonzero(mask)
-        return Labelled([self.samples[i] for i in kept], self.classes[kept], self.groups[kept])
+        votes = None if self.votes is None else self.votes[kept]
+        samples = [self.samples[i] for i in kept]
+        return Labelled(samples, self.classes[kept], self.groups[kept], votes)
 
     def __add__(self, other: Labelled) -> Labelled:
+        asked = self.votes is not None or other.votes is not None
         return Labelled(
             self.samples + other.samples,
             np.concatenate([self.classes, other.classes]),
             np.concatenate([self.groups, other.groups]),
+            np.concatenate([self.targets(), other.targets()]) if asked else None,
         )
+
+    def targets(self) -> np.ndarray:
+        """Return the votes, or the classes as rows of probabilities."""
+        if self.votes is not None:
+            return self.votes
+        return np.eye(len(CLASSES), dtype=np.float32)[self.classes]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -75,34 +95,47 @@ def class_name(name: str) -> str:
     return SAME_CLASS.get(name, name)
 
 
+def face_sets(data: Path, split: str, licence: str = "research") -> Labelled:
+    """All labelled faces that a licence allows ("free" or "research")."""
+    found = fer2013(data, split) + facial_expressions(data, split)
+    if licence == "free":
+        return found
+    return found + rafdb(data, split)
+
+
 def fer2013(data: Path, split: str) -> Labelled:
-    """Faces of FER2013: RGB arrays of 48 x 48 pixels."""
-    return _faces(data / "fer2013_faces.tar", split, "fer")
+    """Faces of FER2013: RGB arrays of 48 x 48 pixels, with the votes of FER+ half believed."""
+    found = _faces(data / "fer2013_faces.tar", split, "fer")
+    votes = ferplus_votes(data)
+    targets = found.targets()
+    for i, file in enumerate(_files(data / "fer2013_faces.tar", split)):
+        if file in votes:
+            targets[i] = VOTES_SHARE * votes[file] + (1 - VOTES_SHARE) * targets[i]
+    found.votes = targets
+    return found
+
+
+def ferplus_votes(data: Path) -> dict[str, np.ndarray]:
+    """Return, by the file of a face, the shares of ten people who saw each class in it."""
+    found = {}
+    for row in table_rows(data / "ferplus_votes.csv"):
+        shares = np.zeros(len(CLASSES), dtype=np.float32)
+        for name, count in row.items():
+            if name not in ("file", "unknown", "not_face"):
+                shares[class_number(name)] = int(count)
+        if shares.sum() > 0:
+            found[row["file"]] = shares / shares.sum()
+    return found
+
+
+def rafdb(data: Path, split: str) -> Labelled:
+    """Faces of RAF-DB, in colour and in the wild: RGB arrays of 100 x 100 pixels."""
+    return _faces(data / "rafdb_faces.tar", split, "raf")
 
 
 def facial_expressions(data: Path, split: str) -> Labelled:
     """Photographed faces of muxspace/facial_expressions: RGB arrays."""
     return _faces(data / "facial_expressions.tar", split, "photo")
-
-
-def ravdess(data: Path) -> Labelled:
-    """Speech of RAVDESS, actors 1 to 20, grouped as "ravdess-ACTOR"."""
-    return _speech(data / "ravdess_speech.tar", "ravdess", "actor")
-
-
-def emodb(data: Path) -> Labelled:
-    """Speech of EmoDB without its class "bored", grouped as "emodb-SPEAKER"."""
-    return _speech(data / "emodb_speech.tar", "emodb", "speaker")
-
-
-def sentences(data: Path) -> np.ndarray:
-    """Return what is said, and how strongly where that is known, in `ravdess` and `emodb`."""
-    found = []
-    for corpus, columns in (("ravdess", ("statement", "intensity")), ("emodb", ("sentence",))):
-        for row, _ in _members(data / f"{corpus}_speech.tar"):
-            if row["emotion"] != LEFT_OUT:
-                found.append("-".join([corpus, *(row[column] for column in columns)]))
-    return np.array(found)
 
 
 def goemotions(data: Path, split: str) -> Labelled:
@@ -135,23 +168,41 @@ def meld(data: Path, split: str) -> Labelled:
     return Labelled(texts, classes, np.full(len(texts), "meld"))
 
 
+def text_sets() -> tuple[str, ...]:
+    """Return the names of the sets of texts that may be used under the licence that is wanted."""
+    return TEXT_SETS[LICENCE]
+
+
+def emotion_texts(data: Path, name: str, split: str) -> tuple[list[str], Tensor, tuple[str, ...]]:
+    """Texts of one of the sets in more_emotion_texts.csv, without those of no known class.
+
+    Returns
+    -------
+    texts : list of str
+    shares : Tensor of shape (n, n_names)
+        A text of several emotions shows each of them as much.
+    names : tuple of str
+        The classes that the set knows: of one without "neutral", every text shows an emotion.
+    """
+    found = {}
+    for row in table_rows(data / "text" / "more_emotion_texts.csv"):
+        if row["set"] == name:
+            known = {class_name(label) for label in row["emotions"].split("|")} & set(CLASSES)
+            if known and row["split"] == split:
+                found[row["text"]] = known
+    names = tuple(c for c in CLASSES if any(c in known for known in found.values()))
+    shares = torch.tensor([[float(c in known) for c in names] for known in found.values()])
+    return list(found), shares / shares.sum(1, keepdim=True), names
+
+
 def training_sentences(data: Path) -> list[str]:
     """All training sentences, labelled or not, of GoEmotions, MELD and MOSI."""
     texts = [row["text"] for row in table_rows(data / "text" / "goemotions_train.csv")]
+    if LICENCE == "free":
+        return texts
     texts += meld(data, "train").samples
     rows = table_rows(data / "text" / "mosi_label.csv")
     return texts + [row["text"] for row in rows if row["mode"] == "train"]
-
-
-def speaker_part(speech: Labelled, part: str) -> np.ndarray:
-    """Return which clips belong to "train", "validation" or "test" by their speaker."""
-    validation = [f"ravdess-{actor}" for actor in VALIDATION_ACTORS]
-    validation += [f"emodb-{speaker}" for speaker in VALIDATION_SPEAKERS]
-    test = [f"ravdess-{actor}" for actor in TEST_ACTORS]
-    wanted = {"validation": validation, "test": test}
-    if part == "train":
-        return ~np.isin(speech.groups, validation + test)
-    return np.isin(speech.groups, wanted[part])
 
 
 def split_validation(faces: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
@@ -176,24 +227,19 @@ def table_rows(path: Path) -> list[dict[str, str]]:
 
 def _faces(path: Path, split: str, group: str) -> Labelled:
     pictures, classes = [], []
-    for row, content in _members(path):
+    for row, content in members(path):
         if row["split"] == split:
             pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
             classes.append(class_number(row["emotion"]))
     return Labelled(pictures, np.array(classes), np.full(len(pictures), group))
 
 
-def _speech(path: Path, corpus: str, speaker: str) -> Labelled:
-    sounds, classes, groups = [], [], []
-    for row, content in _members(path):
-        if row["emotion"] != LEFT_OUT:
-            sounds.append(_decode(content))
-            classes.append(class_number(row["emotion"]))
-            groups.append(f"{corpus}-{row[speaker]}")
-    return Labelled(sounds, np.array(classes), np.array(groups))
+def _files(path: Path, split: str) -> list[str]:
+    return [row["file"] for row, _ in members(path) if row["split"] == split]
 
 
-def _members(path: Path) -> Iterator[tuple[dict[str, str], bytes]]:
+def members(path: Path) -> Iterator[tuple[dict[str, str], bytes]]:
+    """Yield the rows of an archive's labels.csv, and the file of each."""
     with tarfile.open(path) as archive:
         contents = {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
     labels = contents.pop("labels.csv").decode("utf-8")
@@ -201,7 +247,8 @@ def _members(path: Path) -> Iterator[tuple[dict[str, str], bytes]]:
         yield row, contents[row["file"]]
 
 
-def _decode(content: bytes) -> np.ndarray:
+def decode(content: bytes) -> np.ndarray:
+    """Return a sound at 16 kHz, mono."""
     with av.open(io.BytesIO(content)) as container:
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=16000)
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]

@@ -35,9 +35,14 @@ DESCRIPTIONS = json.loads(
 ZERO_SHOT = {
     "fer2013": EKMAN,
     "photographs": (*EKMAN, "contempt"),
+    "raf": EKMAN,
     "ravdess": DEFAULT_LABELS,
     "goemotions": EKMAN,
     "meld": EKMAN,
+    "dailydialog": EKMAN,
+    "semeval2018": EKMAN,
+    "brighter": tuple(label for label in EKMAN if label != "disgust"),
+    "situations": EKMAN,
 }
 K_SHOT = {
     "emodb": ("angry", "bored", "disgust", "fearful", "happy", "neutral", "sad"),
@@ -81,8 +86,10 @@ def main() -> None:
                 fill(page, name, table(rows))
     if arguments.card:
         PICTURES.mkdir(exist_ok=True)
+        shown = PAGES[-1].read_text(encoding="utf-8")
         for picture in arguments.out.glob("*_c*.png"):
-            shutil.copy(picture, PICTURES / f"mini_{picture.name}")
+            if f"mini_{picture.name}" in shown:
+                shutil.copy(picture, PICTURES / f"mini_{picture.name}")
 
 
 def read(folder: Path, name: str, columns: str = "LVA") -> tuple[list[dict], list[str], list[str]]:

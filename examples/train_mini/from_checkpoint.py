@@ -5,7 +5,10 @@
         --only audio_check audio alignment fusion calibration
 
 keeps the label encoder, the language encoder and the vision tower, and trains the audio
-tower and the fusion.
+tower and the fusion. With `--warm-vision` the vision tower is not kept: the step `vision`
+starts from its weights.
+Where RUN_DIR's language.pt is deleted, the step "language" goes on from
+the checkpoint's language encoder.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import torch
 from alignment_step import face_features
 from spaces import aligned_tower
 from tools import cached
-from vision_step import faces
+from vision_step import some_faces
 
 from merclip.network import load_checkpoint
 
@@ -28,6 +31,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--warm-vision", action="store_true")
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
     network = load_checkpoint(arguments.checkpoint).network
@@ -35,12 +39,16 @@ def main() -> None:
     del language["token_embedding.table.weight"]
     vision = network.encoders["V"].tower.state_dict()
     torch.save(network.label_encoder.tower.state_dict(), arguments.run / "text.pt")
-    torch.save(language, arguments.run / "language.pt")
-    torch.save(vision, arguments.run / "aligned_vision.pt")
-    training, _ = faces(arguments.data, arguments.run)
+    for name in ("language_start", "language"):
+        torch.save(language, arguments.run / f"{name}.pt")
+    if arguments.warm_vision:
+        torch.save(vision, arguments.run / "vision_start.pt")
+        return
+    torch.save(vision, arguments.run / "alignment.pt")
+    training, _ = some_faces(arguments.data, arguments.run)
     cached(
         arguments.run / "features_vision.pt",
-        lambda: face_features(aligned_tower("V", vision), training),
+        lambda: face_features(aligned_tower(vision), training),
     )
 
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from alignment_step import Features, audio_parts, both_views
-from audio_step import segments_of
+from alignment_step import Features, both_views
 from data import Labelled, goemotions_fine
 from language_step import labelled_texts, spoken_task
 from settings import CLASSES, PREPROCESS, SEED
 from spaces import aligned_tower
+from speech import VERSIONS, Voices, join, known_to, voices
 from tools import cached
 from torch import Tensor
 from tower_trainer import features_of
-from vision_step import faces
+from vision_step import some_faces
+from voice_step import embedded, speaker_means
 
 from merclip.network import MERCLIP
 from merclip.network.residual import ResidualTower
@@ -63,21 +64,21 @@ class Pools:
 
 def encode_pools(network: MERCLIP, data: Path, run_folder: Path, part: str) -> Pools:
     """Return encoded training ("train") or validation samples of each modality."""
-    aligned = torch.load(run_folder / "alignment.pt")
+    vision = torch.load(run_folder / "alignment.pt")
     texts = cached(run_folder / f"pool_{part}_texts.pt", lambda: _text_pool(network, data, part))
     return Pools(
         {
             "L": texts,
-            "V": _face_pool(aligned["vision"], data, run_folder, part),
-            "A": _voice_pool(aligned, data, run_folder, part),
+            "V": _face_pool(vision, data, run_folder, part),
+            "A": _voice_pool(data, run_folder, part),
         }
     )
 
 
 @torch.no_grad()
 def _face_pool(state: dict[str, Tensor], data: Path, run_folder: Path, part: str) -> Pool:
-    tower = aligned_tower("V", state)
-    training, validation = faces(data, run_folder)
+    tower = aligned_tower(state)
+    training, validation = some_faces(data, run_folder)
     if part == "train":
         versions = [_projected(tower, rows) for rows in load_features("vision", run_folder)]
         classes = training.classes
@@ -93,17 +94,38 @@ def _face_pool(state: dict[str, Tensor], data: Path, run_folder: Path, part: str
 
 
 @torch.no_grad()
-def _voice_pool(aligned: dict, data: Path, run_folder: Path, part: str) -> Pool:
-    if part == "train":
-        training, _ = audio_parts("audio", data, run_folder)
-        tower = aligned_tower("A", aligned["audio"])
-        versions = [_projected(tower, rows) for rows in load_features("audio", run_folder)]
-        return _by_class(training.classes, versions)
-    # The tower that is shipped knows the validation speakers; this one does not.
-    _, validation = audio_parts("audio_check", data, run_folder)
-    tower = aligned_tower("A", aligned["audio_check"])
-    rows = [features_of(tower, segments_of(sound)) for sound in validation.samples]
-    return _by_class(validation.classes, [_projected(tower, rows)])
+def _voice_pool(data: Path, run_folder: Path, part: str) -> Pool:
+    """Return embedded voices: of training by the tower itself, else by towers that lack them."""
+    speech = voices(data, run_folder)
+    if part != "train":
+        return left_out_voices(torch.load(run_folder / "voice_check.pt"), speech)
+    speech = speech.where(known_to("research")(speech))
+    return voice_versions(torch.load(run_folder / "voice.pt"), speech)
+
+
+@torch.no_grad()
+def left_out_voices(states: dict[str, dict[str, Tensor]], speech: Voices) -> Pool:
+    """Return each corpus embedded by the projection that lacks it."""
+    speech = speech.where(speech.version == 0)
+    parts = [speech.where(speech.corpora == name) for name in states]
+    rows = [embedded(states[name], own) for name, own in zip(states, parts, strict=True)]
+    return _by_class(join(parts).classes, [list(torch.cat(rows).half().split(1))])
+
+
+@torch.no_grad()
+def voice_versions(state: dict[str, Tensor], speech: Voices) -> Pool:
+    """Return embedded voices: as they are, adapted to their speaker, and moved to another."""
+    random = np.random.default_rng(SEED)
+    versions = []
+    for number in range(VERSIONS):
+        own = speech.where(speech.version == number)
+        rows = embedded(state, own)
+        means = speaker_means(rows, own)
+        first = np.unique(own.speakers, return_index=True)[1]
+        others = means[random.choice(first, len(own))]
+        made = rows, rows - means + rows.mean(0), rows - means + others
+        versions += [list(kind.half().split(1)) for kind in made]
+    return _by_class(own.classes, versions)
 
 
 def load_features(name: str, run_folder: Path) -> Features:
@@ -172,9 +194,10 @@ def compose(
     agree : bool
         Whether all modalities show that class.
     """
-    count = 1 + int(random.choice(3, p=MODALITY_COUNTS))
+    known = sorted(pools.by_letter)
+    count = 1 + int(random.choice(3, p=MODALITY_COUNTS)) if len(known) > 1 else 1
     if count == 1:
-        letters = [str(random.choice(list("LVA")))]
+        letters = [str(random.choice(known))]
         number = pools.class_of_one(letters[0], random)
     else:
         number = _class_of_several(random)
@@ -212,10 +235,10 @@ def _shown(letter: str, number: int, random: np.random.Generator) -> int:
 
 
 def _sequence(pools: Pools, letter: str, number: int, random: np.random.Generator) -> Tensor:
-    if letter != "V":
+    if letter == "L":
         sequence = pools.draw(letter, number, random)
     else:
-        sequence = _video(pools, number, random)
+        sequence = (_video if letter == "V" else _sound)(pools, number, random)
     noise = torch.from_numpy(random.standard_normal(sequence.shape)).float()
     return sequence + random.uniform(0, 0.3) * sequence.std() * noise
 
@@ -231,6 +254,16 @@ def _video(pools: Pools, number: int, random: np.random.Generator) -> Tensor:
         for i in random.choice(count, random.integers(1, count // 2 + 1), replace=False):
             frames[i] = calm_face
     return torch.cat(frames).float()
+
+
+def _sound(pools: Pools, number: int, random: np.random.Generator) -> Tensor:
+    # Most clips are one window; the windows of a longer one are of one voice.
+    samples = pools.by_letter["A"][number]
+    versions = samples[random.integers(len(samples))]
+    count = 1 if random.random() < 0.6 else int(random.integers(2, 9))
+    kind = random.integers(3)  # all of them as they are, adapted, or moved
+    chosen = [versions[kind + 3 * int(random.integers(VERSIONS))] for _ in range(count)]
+    return torch.cat(chosen).float()
 
 
 def _limited(samples: Labelled, limit: int, random: np.random.Generator) -> Labelled:

@@ -24,6 +24,7 @@ from fusion_data import (
 from label_texts import LabelBank
 from settings import CLASSES, DEFAULT_LABELS, NETWORK, SEED
 from spaces import trained_towers
+from speech import whisper_tower
 from tools import Progress, adamw, cached, seed_everything, set_rate, take_step
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,7 +49,7 @@ FINE_HARD_SHARE = 0.4
 def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
     """Return the state of decoder, query contexts and scales."""
     seed_everything(SEED + 7)
-    network = assemble(run_folder)
+    network = assemble(data, run_folder)
     pools = encode_pools(network, data, run_folder, "train")
     validation = encode_pools(network, data, run_folder, "validation")
     sets = cached(run_folder / "pool_sets.pt", lambda: encode_text_sets(network, data))
@@ -59,12 +60,13 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
     return head_state(network)
 
 
-def assemble(run_folder: Path) -> MERCLIP:
+def assemble(data: Path, run_folder: Path) -> MERCLIP:
     """Return the network with all trained encoders and a new decoder."""
     network = MERCLIP(NETWORK, trained_towers(run_folder), fusion_trained=True)
-    aligned = torch.load(run_folder / "alignment.pt")
-    for letter, name in (("V", "vision"), ("A", "audio")):
-        network.encoders[letter].tower.load_state_dict(aligned[name])
+    network.encoders["V"].tower.load_state_dict(torch.load(run_folder / "alignment.pt"))
+    voice = network.encoders["A"].tower
+    voice.encoder.load_state_dict(whisper_tower(data).encoder.state_dict())
+    voice.projection.load_state_dict(torch.load(run_folder / "voice.pt"))
     language = network.encoders["L"].tower
     missing = language.load_state_dict(torch.load(run_folder / "language.pt"), strict=False)
     assert missing.missing_keys == ["token_embedding.table.weight"], missing
@@ -77,21 +79,27 @@ def assemble(run_folder: Path) -> MERCLIP:
 def head_state(network: MERCLIP) -> dict[str, Tensor]:
     """Return all tensors that are no encoder's."""
     state = network.state_dict()
-    return {k: v for k, v in state.items() if not k.startswith(("encoders.", "label_encoder."))}
+    others = ("encoders.", "label_encoder.", "evidence.")
+    return {k: v for k, v in state.items() if not k.startswith(others)}
 
 
 def train(
-    network: MERCLIP, pools: Pools, sets: list[TextSet], bank: LabelBank, experts: Experts
+    network: MERCLIP,
+    pools: Pools,
+    sets: list[TextSet],
+    bank: LabelBank,
+    experts: Experts,
+    n_steps: int = N_STEPS,
 ) -> None:
     """Train the head; the encoders stay in evaluation mode."""
     random = np.random.default_rng(SEED)
     head = nn.ModuleList([network.decoder, network.query_prompt, network.scales])
     optimizer = adamw([head], RATE, 0.02)
-    progress = Progress("fusion", N_STEPS, every=60.0)
+    progress = Progress("fusion", n_steps, every=60.0)
     network.decoder.train()
-    for step in range(N_STEPS):
-        set_rate(optimizer, RATE, step, N_STEPS)
-        if random.random() < TEXT_SET_SHARE:
+    for step in range(n_steps):
+        set_rate(optimizer, RATE, step, n_steps)
+        if sets and random.random() < TEXT_SET_SHARE:
             texts = sets[random.integers(len(sets))]
             clips, targets, labels = text_batch(texts, bank, experts.scales["L"], random)
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,11 +23,15 @@ from data import (
     clean_text,
     table_rows,
 )
-from settings import EKMAN
+from settings import CLASSES, EKMAN
 
 N_COMBINED = 150
 """Combined clips of each emotion."""
 SEED = 7
+FURTHER = ("dailydialog", "semeval2018", "brighter")
+"""Sets of more_emotion_texts.csv with a part for measuring."""
+SITUATIONS = Path(__file__).parent / "held_out_situations.json"
+"""Situations that were written together with those for training, and kept apart."""
 
 
 def main() -> None:
@@ -43,14 +48,18 @@ def write_held_out(data: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     faces = archive(data / "fer2013_faces.tar", out / "fer2013", is_dev)
     photographs = archive(data / "facial_expressions.tar", out / "photographs", is_dev)
+    wild = archive(data / "rafdb_faces.tar", out / "raf", is_dev)
     voices = archive(data / "ravdess_speech.tar", out / "ravdess", is_test_actor)
     comments = list(goemotions_rows(data, fine=False))
     lines = list(meld_rows(data))
-    write(out / "fer2013.csv", [{"video": r["path"], "label": r["class"]} for r in faces])
-    write(out / "photographs.csv", [{"video": r["path"], "label": r["class"]} for r in photographs])
+    for name, rows in (("fer2013", faces), ("photographs", photographs), ("raf", wild)):
+        write(out / f"{name}.csv", [{"video": r["path"], "label": r["class"]} for r in rows])
     write(out / "ravdess.csv", [voice_row(row) for row in voices])
     write(out / "goemotions.csv", comments)
     write(out / "meld.csv", lines)
+    for name in FURTHER:
+        write(out / f"{name}.csv", further_rows(data, name))
+    write(out / "situations.csv", situation_rows())
     write(out / "combined.csv", combined_rows(comments, faces, voices))
     write_new_tasks(data, out)
 
@@ -116,6 +125,20 @@ def meld_rows(data: Path) -> Iterable[dict]:
     """Yield utterances, of which only the text is at hand."""
     for row in table_rows(data / "text" / "meld_dev_sent_emo.csv"):
         yield {"text": clean_text(row["Utterance"]), "label": class_name(row["Emotion"])}
+
+
+def further_rows(data: Path, name: str) -> Iterable[dict]:
+    """Yield texts of a further corpus whose labels all mean the same class."""
+    for row in table_rows(data / "text" / "more_emotion_texts.csv"):
+        labels = {class_name(label) for label in row["emotions"].split("|")}
+        if (row["set"], row["split"]) == (name, "dev") and len(labels) == 1 and labels < {*CLASSES}:
+            yield {"text": row["text"], "label": labels.pop()}
+
+
+def situation_rows() -> Iterable[dict]:
+    """Yield situations in which people felt an emotion."""
+    for label, texts in json.loads(SITUATIONS.read_text(encoding="utf-8")).items():
+        yield from ({"text": text, "label": label} for text in texts)
 
 
 def mosi_rows(data: Path) -> Iterable[dict]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from data import Labelled, goemotions, goemotions_fine, meld, split_validation
+from data import Labelled, goemotions, goemotions_fine, meld, split_validation, text_sets
 from label_texts import LabelBank, embed
 from settings import CLASSES, EKMAN, NETWORK, SEED
 from spaces import label_encoder
@@ -37,7 +36,7 @@ from merclip.network.model import language_tower
 from merclip.preprocess.text import tokenize
 
 N_STEPS = 2800
-COUNTS = (100, 32, 48, 16)
+COUNTS = {"goemotions": 100, "meld": 32, "fine": 48, "written": 16}
 """Texts of each task in a batch."""
 RATE, TABLE_FACTOR = 6e-4, 5.0
 """The change of the token table learns faster: each token is seen in few steps."""
@@ -54,7 +53,9 @@ BALANCE = 0.75
 DROPPED_WORDS = 0.1
 LABEL_SMOOTHING = 0.02
 VALIDATION_SHARE = 0.05
+READ = {"goemotions": goemotions, "meld": meld}
 SPOKEN = Path(__file__).parent / "spoken_texts.json"
+TOLD = Path(__file__).parent / "told_situations.json"
 
 
 class Judged(NamedTuple):
@@ -81,15 +82,21 @@ class Task:
     numbers: np.ndarray
     names: tuple[str, ...]
     weight: float = 1.0
+    targets: Tensor | None = None
     shares: np.ndarray = field(init=False)
-    targets: Tensor = field(init=False)
     embeddings: Tensor | None = None
     more: Judged | None = None
 
     def __post_init__(self) -> None:
         self.shares = root_balanced(self.numbers, BALANCE)
-        numbers = torch.from_numpy(self.numbers)
-        self.targets = functional.one_hot(numbers, len(self.names)).float()
+        if self.targets is None:
+            numbers = torch.from_numpy(self.numbers)
+            self.targets = functional.one_hot(numbers, len(self.names)).float()
+
+    @classmethod
+    def of_several(cls, texts: list[str], targets: Tensor, names: tuple[str, ...]) -> Task:
+        """Return texts of which some show several of the labels."""
+        return cls(texts, targets.argmax(1).numpy(), names, targets=targets)
 
     def draw(self, count: int, random: np.random.Generator) -> tuple[list[str], Tensor]:
         """Return some labelled texts, and the probabilities of their labels."""
@@ -140,8 +147,8 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
     training, validation = labelled_texts(data)
     work = tasks(data, training, set(validation.samples))
     judged = torch.load(run_folder / "tutor.pt", weights_only=False)
-    for task, own, more in zip_longest(work, judged["tasks"], judged["more"]):
-        task.learn_from(own, more)
+    for name, task in work.items():
+        task.learn_from(judged["tasks"][name], judged["more"].get(name))
     encoder = language_encoder(frozen)
     average = train(encoder, frozen, work, bank)
     report(average, validation, bank)
@@ -151,31 +158,31 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
 
 def labelled_texts(data: Path) -> tuple[Labelled, Labelled]:
     """Return training and validation texts."""
-    return split_validation(goemotions(data, "train") + meld(data, "train"), VALIDATION_SHARE, SEED)
+    sets = [read(data, "train") for name, read in READ.items() if name in text_sets()]
+    return split_validation(sum(sets[1:], sets[0]), VALIDATION_SHARE, SEED)
 
 
-def tasks(data: Path, training: Labelled, kept_back: set[str]) -> list[Task]:
+def tasks(data: Path, training: Labelled, kept_back: set[str]) -> dict[str, Task]:
     """Return what the encoder learns at once, without the texts that are kept back."""
     ekman = np.array([EKMAN.index(n) if n in EKMAN else -1 for n in CLASSES])
-    parts = {name: training.where(training.groups == name) for name in ("goemotions", "meld")}
+    work = {}
+    for name in np.unique(training.groups):
+        part = training.where(training.groups == name)
+        work[str(name)] = Task(part.samples, ekman[part.classes], EKMAN)
     texts, numbers, names = goemotions_fine(data, "train")
     known = [i for i, text in enumerate(texts) if text not in kept_back]
-    fine = Task([texts[i] for i in known], numbers[known], tuple(names), weight=0.5)
-    return [
-        Task(parts["goemotions"].samples, ekman[parts["goemotions"].classes], EKMAN),
-        Task(parts["meld"].samples, ekman[parts["meld"].classes], EKMAN),
-        fine,
-        spoken_task(),
-    ]
+    work["fine"] = Task([texts[i] for i in known], numbers[known], tuple(names), weight=0.5)
+    return {**work, "written": spoken_task()}
 
 
 def spoken_task() -> Task:
     """Return situations, utterances and comments that were written for this training."""
     found = json.loads(SPOKEN.read_text(encoding="utf-8"))
+    told = json.loads(TOLD.read_text(encoding="utf-8"))
     pairs = [
         (text, number)
-        for number, kinds in enumerate(found.values())
-        for texts in kinds.values()
+        for number, (name, kinds) in enumerate(found.items())
+        for texts in (*kinds.values(), told.get(name, ()))
         for text in texts
     ]
     numbers = np.array([number for _, number in pairs])
@@ -188,12 +195,12 @@ def language_encoder(frozen: TextEncoder) -> TextEncoder:
 
 
 def train(
-    encoder: TextEncoder, frozen: TextEncoder, work: list[Task], bank: LabelBank
+    encoder: TextEncoder, frozen: TextEncoder, work: dict[str, Task], bank: LabelBank
 ) -> TextEncoder:
     """Train on cosines to label embeddings; return the average of the weights."""
     random = np.random.default_rng(SEED)
     encoder.log_scale = nn.Parameter(torch.tensor(3.0))
-    mean = work[0].embeddings.float().mean(0)
+    mean = work["goemotions"].embeddings.float().mean(0)
     width = encoder.tower.ln_final.normalized_shape[0]
     foretell = nn.Linear(width, len(mean))
     factors = {encoder.tower.token_embedding: TABLE_FACTOR}
@@ -203,11 +210,11 @@ def train(
     progress = Progress("language", N_STEPS, every=60.0)
     for step in range(N_STEPS):
         set_rate(optimizer, RATE, step, N_STEPS)
-        drawn = [task.draw_judged(count, random) for task, count in zip(work, COUNTS, strict=True)]
+        drawn = [task.draw_judged(COUNTS[name], random) for name, task in work.items()]
         tokens = [tokenize(text).ids for part in drawn for text in part.texts]
         vectors, states = last_by_length(both, tokens).tensor_split([-width], dim=-1)
         found = functional.normalize(vectors, dim=-1)
-        losses = task_losses(found, drawn, work, bank, encoder.log_scale.clamp(max=4.0).exp())
+        losses = task_losses(found, drawn, list(work.values()), bank, encoder.log_scale.clamp(max=4.0).exp())
         near = leaving(found, tokens, frozen, random)
         wanted = torch.cat([part.embeddings for part in drawn]) - mean
         missed = 1 - functional.cosine_similarity(foretell(states), wanted).mean()
@@ -221,7 +228,7 @@ def task_losses(
     found: Tensor, drawn: list[Drawn], work: list[Task], bank: LabelBank, scale: Tensor
 ) -> list[Tensor]:
     """Return each task's cross-entropy against random wordings of its labels."""
-    parts = found.split(list(COUNTS))
+    parts = found.split([len(part.texts) for part in drawn])
     return [
         task.weight
         * functional.cross_entropy(

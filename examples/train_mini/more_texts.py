@@ -48,17 +48,21 @@ class Neighbours:
 
 
 def more_texts(
-    data: Path, run_folder: Path, utterances: list[str], taken: set[str], kept_back: set[str]
-) -> list[list[str]]:
-    """Return further comments and further utterances.
+    data: Path,
+    run_folder: Path,
+    utterances: list[str] | None,
+    taken: set[str],
+    kept_back: set[str],
+) -> dict[str, list[str]]:
+    """Return further comments ("goemotions") and further utterances ("meld").
 
     Among the comments are those of several emotions, which no task takes.
 
     Parameters
     ----------
     data, run_folder : Path
-    utterances : list of str
-        To make variants of.
+    utterances : list of str, optional
+        To make variants of; none, if they may not be used.
     taken : set of str
         Texts of the tasks, left out.
     kept_back : set of str
@@ -69,13 +73,15 @@ def more_texts(
         neighbours = Neighbours(label_encoder(run_folder).tower.token_embedding.weight)
     rows = table_rows(data / "text" / "goemotions_train.csv")
     comments = [row["text"] for row in rows if row["text"] not in kept_back]
-    spoken = training_sentences(data)[len(rows) :]
-    found = [
-        varied(comments, neighbours, random, **COMMENTS) + comments,
-        varied(utterances, neighbours, random, **UTTERANCES) + spoken,
-    ]
+    found = {"goemotions": varied(comments, neighbours, random, **COMMENTS) + comments}
+    if utterances is not None:
+        spoken = training_sentences(data)[len(rows) :]
+        found["meld"] = varied(utterances, neighbours, random, **UTTERANCES) + spoken
     left_out = taken | kept_back
-    return [[text for text in dict.fromkeys(part) if text not in left_out] for part in found]
+    return {
+        name: [text for text in dict.fromkeys(part) if text not in left_out]
+        for name, part in found.items()
+    }
 
 
 def varied(

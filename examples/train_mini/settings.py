@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from merclip.network import DecoderConfig, NetworkConfig, architecture
 from merclip.preprocess import AudioConfig, PreprocessConfig, VisionConfig
 
 SEED = 20261124
+LICENCE = os.environ.get("MERCLIP_LICENCE", "research")
+"""Which data sets may be used: "free" or "research", as `train.py --licence` sets it."""
 EMBED_DIM = 256
 TEXT_WIDTH = 256
 IMAGE_SIZE = 64
@@ -21,13 +25,15 @@ ARCHITECTURE = architecture(
             "hidden": 512,
         },
         "audio_cfg": {
-            "tower": "residual",
-            "image_size": [96, 80],
-            "widths": [32, 64, 128, 256],
-            "blocks": 1,
-            "trunks": 2,
-            "pool": "bands",
-            "hidden": 256,
+            "tower": "whisper",
+            "width": 512,
+            "heads": 8,
+            "blocks": 3,
+            "read": [2, 3],
+            "pool": "moments",
+            "n_mels": 80,
+            "n_positions": 300,
+            "frozen": True,
         },
         "text_cfg": {
             "context_length": 77,
@@ -47,22 +53,13 @@ NETWORK = NetworkConfig(
     n_label_contexts=0,
     n_query_contexts=8,
     decoder=DecoderConfig(heads=4, mlp_ratio=2.0),
+    evidence=True,
 )
 
 PREPROCESS = PreprocessConfig(
     image_size=IMAGE_SIZE,
     vision=VisionConfig(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), faces=True, mirror=True),
-    audio=AudioConfig(
-        segment=3.0,
-        n_fft=1024,
-        win_length=1024,
-        hop_length=500,
-        n_mels=80,
-        overlap=0.5,
-        quiet_db=20.0,
-        size=(96, 80),
-        pitch=True,
-    ),
+    audio=AudioConfig.whisper(),
 )
 """One mean for all channels of frames: the tower sees luminance alone."""
 

@@ -32,14 +32,8 @@ def vision_tower() -> ResidualTower:
     return build_residual(EMBED_DIM, ARCHITECTURE["vision_cfg"])
 
 
-def audio_tower(n_trunks: int) -> ResidualTower:
-    """Return a new audio tower of so many trunks."""
-    return build_residual(EMBED_DIM, {**ARCHITECTURE["audio_cfg"], "trunks": n_trunks})
-
-
-def aligned_tower(letter: str, state: dict[str, Tensor]) -> ResidualTower:
-    """Return a vision ("V") or audio ("A") tower with the weights of a state, to evaluate."""
-    n_trunks = len({name.split(".")[1] for name in state if name.startswith("trunks.")})
-    tower = vision_tower() if letter == "V" else audio_tower(n_trunks)
+def aligned_tower(state: dict[str, Tensor]) -> ResidualTower:
+    """Return the vision tower with the weights of a state, to evaluate."""
+    tower = vision_tower()
     tower.load_state_dict(state)
     return tower.eval()

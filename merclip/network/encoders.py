@@ -49,6 +49,11 @@ class AdaptedTable(nn.Module):
         vectors: Tensor = self.table(ids) + self.mix(self.rows(ids))
         return vectors
 
+    @property
+    def learned(self) -> Tensor:
+        """Which tokens occurred in training: shape (vocab_size,), bool."""
+        return self.rows.weight.any(dim=1)
+
 
 class TextEncoder(nn.Module):
     """CLIP's text tower, read at every token.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import Any, Protocol, cast
@@ -25,8 +25,10 @@ from merclip.network.encoders import (
     TextEncoder,
     last_positions,
 )
+from merclip.network.evidence import Evidence, shifted
+from merclip.network.whisper import is_frozen
 from merclip.preprocess.config import VisionConfig
-from merclip.preprocess.features import FeatureBatch
+from merclip.preprocess.features import ClipFeatures, FeatureBatch
 from merclip.preprocess.sample import Sample
 from merclip.preprocess.text import tokenize
 from merclip.preprocess.vision import normalize_frames
@@ -105,6 +107,9 @@ class MERCLIP(nn.Module):
         self.anchor_branch: AnchorBranch | None = None
         if config.anchor_hidden:
             self.set_anchor_branch(config.anchor_hidden)
+        self.evidence: Evidence | None = None
+        if config.evidence:
+            self.set_evidence(True)
 
     @property
     def device(self) -> torch.device:
@@ -162,11 +167,24 @@ class MERCLIP(nn.Module):
                 found[letter] = (sequence * weights[..., None]).sum(dim=1)
         return found
 
-    def fuse(self, batch: FeatureBatch, query: Tensor | None = None) -> Tensor:
+    def fuse(
+        self,
+        batch: FeatureBatch,
+        query: Tensor | None = None,
+        offsets: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
         """Return the fused embedding of each clip, shape (B, D), of norm 1.
 
-        `query` is what `query` returned; without it the query is encoded anew.
+        `query` is what `query` returned; without it the query is encoded anew. `offsets`
+        are taken off each modality's embeddings, shape (D,). Of clips that show nothing
+        that the network knows the norm is less, so that they are near no label.
         """
+        if self.evidence is None:
+            return self._fuse(shifted(batch, offsets), query)
+        batch, trust = self.evidence.weigh(batch)
+        return self._fuse(shifted(batch, offsets), query) * trust[:, None]
+
+    def _fuse(self, batch: FeatureBatch, query: Tensor | None) -> Tensor:
         used = not self.fusion_trained or self.decoder is None or self.decoder.include_global
         globals_ = self.global_embeddings(batch) if used else {}
         if not self.fusion_trained:
@@ -258,6 +276,18 @@ class MERCLIP(nn.Module):
         branch = AnchorBranch(width, width, hidden, outputs=letters) if hidden else None
         self.anchor_branch = None if branch is None else branch.to(self.device)
 
+    def set_evidence(self, known: bool) -> None:
+        """Start afresh with what embeddings look like; False takes it away."""
+        self.config = self.config.with_evidence(known)
+        made = Evidence(self.config.width, self.config.fusion) if known else None
+        self.evidence = None if made is None else made.to(self.device)
+
+    def take_in(self, clips: Sequence[ClipFeatures], anew: bool) -> None:
+        """Learn what clips that were trained on look like to the encoders, perhaps anew."""
+        if anew:
+            self.set_evidence(True)
+        cast(Evidence, self.evidence).take_in(clips, centers=anew)
+
     @property
     def tower_dtype(self) -> torch.dtype:
         """Precision in which the towers run."""
@@ -270,13 +300,15 @@ class MERCLIP(nn.Module):
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return what `tune="head"` trains: fusion, prompts, scales, classes, anchors' branch."""
-        encoders = {id(parameter) for parameter in self.encoder_parameters()}
-        frozen = {id(parameter) for parameter in self.label_encoder.parameters()}
+        encoders = {id(parameter) for parameter in self.encoders.parameters()}
+        kept = [self.label_encoder, *([] if self.evidence is None else [self.evidence])]
+        frozen = {id(parameter) for module in kept for parameter in module.parameters()}
         return [p for p in self.parameters() if id(p) not in encoders | frozen]
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return the weights of the three encoders, which `tune="full"` trains too."""
-        frozen = {id(parameter) for parameter in self.label_encoder.parameters()}
+        kept = [self.label_encoder, *(m for m in self.encoders.modules() if is_frozen(m))]
+        frozen = {id(parameter) for module in kept for parameter in module.parameters()}
         return [p for p in self.encoders.parameters() if id(p) not in frozen]
 
     def _encode_part(
@@ -292,6 +324,8 @@ class MERCLIP(nn.Module):
             return rows
         limit = self.config.max_frames if letter == "V" else self.config.max_segments
         parts = [part[:limit] for part in parts]
+        if len({part.shape[1:] for part in parts}) > 1:
+            return self._encode_by_shape(letter, parts, vision, encoders)
         joined = torch.cat(parts).to(self.device)
         if letter == "V":
             prepare = partial(normalize_frames, config=vision, dtype=encoder.dtype)
@@ -299,9 +333,28 @@ class MERCLIP(nn.Module):
             if vision.mirror:
                 embeddings = (embeddings + encoder(joined.flip(-1), prepare).float()) / 2
         else:
-            embeddings = encoder(joined, partial(_three_channels, dtype=encoder.dtype)).float()
+            draw = _as_it_is if self.config.hears_windows else _three_channels
+            embeddings = encoder(joined, partial(draw, dtype=encoder.dtype)).float()
         ends = list(accumulate(len(part) for part in parts))
         return list(embeddings.tensor_split(ends[:-1]))
+
+    def _encode_by_shape(
+        self,
+        letter: str,
+        parts: list[Tensor],
+        vision: VisionConfig,
+        encoders: Encoders | None,
+    ) -> list[Tensor]:
+        """Encode clips whose windows of sound are as long as each other's together."""
+        by_shape: dict[torch.Size, list[int]] = {}
+        for index, part in enumerate(parts):
+            by_shape.setdefault(part.shape[1:], []).append(index)
+        found: dict[int, Tensor] = {}
+        for indices in by_shape.values():
+            alike = [parts[index] for index in indices]
+            rows = self._encode_part(letter, alike, vision, encoders)
+            found.update(zip(indices, rows, strict=True))
+        return [found[index] for index in range(len(parts))]
 
     def query(self) -> Tensor | None:
         """Return what the decoder starts from, shape (1, n, D); None where none is at work."""
@@ -337,6 +390,10 @@ class MERCLIP(nn.Module):
 def _three_channels(segments: Tensor, dtype: torch.dtype) -> Tensor:
     alike = segments.ndim == 3
     return (segments[:, None].expand(-1, 3, -1, -1) if alike else segments).to(dtype)
+
+
+def _as_it_is(segments: Tensor, dtype: torch.dtype) -> Tensor:
+    return segments.to(dtype)
 
 
 def _build_encoders(config: NetworkConfig, towers: Towers) -> nn.ModuleDict:

@@ -40,7 +40,7 @@ _MAY_BE_ZERO = {
 _CHOICES = {
     "interpolation": ("bicubic", "bilinear"),
     "mel_scale": ("slaney", "htk"),
-    "standardize": ("segment", "clip"),
+    "standardize": ("segment", "clip", "whisper"),
 }
 _PICTURE_SIDE = 4096
 _SEGMENT_SAMPLES = 2**24
@@ -108,8 +108,8 @@ def _n_layers(tower: Mapping[str, Any]) -> int:
     """Return how many layers a tower claims."""
     stages = tower.get("layers", 0)
     layers = sum(map(int, stages)) if isinstance(stages, (list, tuple)) else int(stages or 0)
-    blocks = int(tower.get("blocks", 2)) * int(tower.get("trunks", 1))
-    return layers + blocks * (len(tower.get("widths", (1,))) - 1)
+    blocks = int(tower.get("blocks", 0)) * int(tower.get("trunks", 1))
+    return layers + blocks * max(1, len(tower.get("widths", ())) - 1)
 
 
 def _check_work(tower: Mapping[str, Any]) -> None:
@@ -218,6 +218,29 @@ def check_anchors(described: Any, network: NetworkConfig, weights: Path) -> None
         raise InputError(f"there are more anchors than {weights.name} has room for.")
 
 
+def check_adaptation(described: Any, network: NetworkConfig) -> None:
+    """Check which modalities' means a model was adapted by, and the shares of its labels.
+
+    Raises
+    ------
+    InputError
+    """
+    if described is None:
+        return
+    letters = described.get("modalities") if isinstance(described, Mapping) else None
+    if not isinstance(letters, str) or len(set(letters)) < len(letters):
+        raise InputError("adaptation names modalities by their letters, each once.")
+    if set(letters) - set(network.fusion):
+        raise InputError(f"adaptation is of {letters!r}, the network takes {network.fusion!r}.")
+    kept, count = described.get("kept"), described.get("n_clips")
+    if not (isinstance(kept, int) and isinstance(count, int) and 0 < kept <= min(count, _ITEMS)):
+        raise InputError("adaptation has numbers of clips.")
+    prior = described.get("prior")
+    pairs = isinstance(prior, list) and _are_pairs(prior, (str, int))
+    if not pairs or not all(_is_number(v) and 0 <= v <= 1 for _, v in prior):
+        raise InputError("prior of an adaptation has pairs of a label and its share.")
+
+
 def _check_numbers(value: Any, where: str, nesting: int = 0) -> None:
     if nesting > _NESTING or (isinstance(value, (list, dict)) and len(value) > _ITEMS):
         raise InputError(f"{where} is nested too deeply, or too long.")
@@ -266,12 +289,16 @@ def _is_like(value: Any, default: Any) -> bool:
 
 def _check_audio(config: PreprocessConfig, network: NetworkConfig) -> None:
     audio = config.audio
-    for name in ("size", "quiet_db"):
+    for name in ("size", "quiet_db", "trim_db"):
         value = getattr(audio, name)
-        if value is not None and not (_is_number(value) if name == "quiet_db" else _is_size(value)):
+        if value is not None and not (_is_size(value) if name == "size" else _is_number(value)):
             raise InputError(f"{name} cannot be {value!r}.")
     size = audio.size or (config.image_size, config.image_size)
-    if "A" in network.fusion and tuple(size) != network.audio_size:
+    if "A" in network.fusion and audio.stretch == network.hears_windows:
+        raise InputError(f"stretch is {audio.stretch!r}, which does not suit the audio tower.")
+    if network.hears_windows:
+        _check_windows(audio, network)
+    elif "A" in network.fusion and tuple(size) != network.audio_size:
         raise InputError(f"The pictures of sound are {size}, the network's {network.audio_size}.")
     if max(config.image_size, *size) > _PICTURE_SIDE or audio.n_mels > _PICTURE_SIDE:
         raise InputError(f"Pictures of more than {_PICTURE_SIDE} pixels a side are not made.")
@@ -279,16 +306,27 @@ def _check_audio(config: PreprocessConfig, network: NetworkConfig) -> None:
         raise InputError("rate, segment and n_fft do not go together.")
     if audio.win_length > audio.n_fft or not audio.f_min < audio.f_max <= audio.rate / 2:
         raise InputError("n_fft, win_length, f_min, f_max and rate do not go together.")
-    pixels = {"n_frames": config.image_size**2 * 3, "n_segments": math.prod(size) * 12}
-    for name, n_bytes in pixels.items():
+    windows = audio.segment_samples // audio.hop_length + 1
+    segment = max(math.prod(size) * 12, windows * audio.n_mels * 4)
+    for name, n_bytes in {"n_frames": config.image_size**2 * 3, "n_segments": segment}.items():
         number = getattr(config.vision if name == "n_frames" else audio, name)
         if number * n_bytes > _FRAMES_BYTES:
             raise InputError(f"{name} is {number!r}, too many for a clip.")
-    windows = audio.segment_samples // audio.hop_length + 1
     if audio.n_fft * max(audio.n_mels, windows) > 2 * _FILTERS:
         raise InputError("n_fft, n_mels, segment and hop_length make tables that are too large.")
     if audio.overlap >= 1:
         raise InputError(f"overlap lies in [0, 1), got {audio.overlap!r}.")
+
+
+def _check_windows(audio: AudioConfig, network: NetworkConfig) -> None:
+    """Check that windows of sound are what a Whisper tower takes."""
+    tower = network.backbone["audio_cfg"]
+    if audio.pitch or audio.n_mels != tower.get("n_mels", 80):
+        raise InputError(f"A Whisper tower takes {tower.get('n_mels', 80)} mel bands, no pitch.")
+    if audio.segment_samples // audio.hop_length > 2 * tower.get("n_positions", 1500):
+        raise InputError("segment is longer than the Whisper tower has positions for.")
+    if audio.min_tail * audio.rate <= audio.n_fft:
+        raise InputError("min_tail is shorter than n_fft.")
 
 
 def _check_calibration(values: Any) -> None:

@@ -16,6 +16,8 @@ from merclip.types import FloatArray
 
 PITCH_CONTRAST = 4.0
 """Gives pictures of pitch about the range of standardised mel pictures."""
+TRIM_MARGIN = 0.15
+"""Seconds that are kept before and after what is loud."""
 SILENCE = 1e-4
 """Peak amplitude under which a segment counts as silent (ours: -80 dB)."""
 
@@ -35,18 +37,37 @@ def sound_to_tensor(sound: FloatArray, image_size: int, config: AudioConfig) -> 
     -------
     Tensor of shape (n_segments, height, width), float32
         Rows are time, columns are mel bands; with ``config.pitch`` of shape
-        (n_segments, 3, height, width). Silent segments are left out, so there
-        may be none.
+        (n_segments, 3, height, width). Without ``config.stretch`` there is one row for
+        each hop. Silent segments are left out, so there may be none.
     """
-    segments = loud_segments(cut_segments(torch.from_numpy(sound), config), config)
+    heard = trim(torch.from_numpy(sound), config)
+    segments = loud_segments(cut_segments(heard, config), config)
     return draw_segments(segments, image_size, config)
+
+
+def trim(sound: Tensor, config: AudioConfig) -> Tensor:
+    """Cut off what lies before the first and after the last loud moment, with a margin."""
+    if config.trim_db is None:
+        return sound
+    hop = config.rate // 100
+    if len(sound) < 2 * hop:
+        return sound
+    power = sound[: len(sound) // hop * hop].view(-1, hop).square().mean(1)
+    loud = (power >= power.max() * 10 ** (-config.trim_db / 10)).nonzero()[:, 0]
+    margin = round(TRIM_MARGIN * config.rate)
+    first, last = int(loud[0]) * hop, (int(loud[-1]) + 1) * hop
+    return sound[max(0, first - margin) : last + margin]
 
 
 def draw_segments(segments: Tensor, image_size: int, config: AudioConfig) -> Tensor:
     """Draw segments of shape (n, n_samples) as `sound_to_tensor` does."""
     size = config.size or (image_size, image_size)
     if not len(segments):
-        return torch.zeros(0, *((3,) if config.pitch else ()), *size)
+        shape = (*((3,) if config.pitch else ()), *size) if config.stretch else (0, config.n_mels)
+        return torch.zeros(0, *shape)
+    if not config.stretch:
+        n_times = segments.shape[1] // config.hop_length  # as in Whisper, without the last one
+        return standardize(log_mel(segments, config), config)[:, :n_times]
     mel = resize(standardize(log_mel(segments, config), config), size)
     if not config.pitch:
         return mel
@@ -85,7 +106,9 @@ def log_mel(segments: Tensor, config: AudioConfig) -> Tensor:
 
 
 def standardize(spectrograms: Tensor, config: AudioConfig) -> Tensor:
-    """Set mean 0 and standard deviation 1, over each segment or the clip."""
+    """Set mean 0 and standard deviation 1, over each segment or the clip; or as Whisper does."""
+    if config.standardize == "whisper":
+        return spectrograms / 40 + 1
     axes = (0, 1, 2) if config.standardize == "clip" else (1, 2)
     mean = spectrograms.mean(dim=axes, keepdim=True)
     std = spectrograms.std(dim=axes, keepdim=True, correction=0)
@@ -104,7 +127,8 @@ def _overlapping_segments(sound: Tensor, config: AudioConfig) -> Tensor:
     rest = max(0, len(sound) - length)
     wanted = 1 + math.ceil(rest / (length * (1 - config.overlap)))
     starts = torch.linspace(0, rest, min(wanted, config.n_segments)).round().long().tolist()
-    padded = functional.pad(sound, (0, max(0, length - len(sound))))
+    least = length if config.stretch else round(config.min_tail * config.rate)
+    padded = functional.pad(sound, (0, max(0, least - len(sound))))
     return torch.stack([padded[start : start + length] for start in starts])
 
 

@@ -13,6 +13,9 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 T = TypeVar("T")
 
+_NEW_OF_AUDIO = {"stretch": True, "trim_db": None}
+"""Values of `AudioConfig` that its first versions did not have."""
+
 
 @dataclass(frozen=True)
 class VisionConfig:
@@ -74,11 +77,13 @@ class AudioConfig:
     mel_scale : {"slaney", "htk"}
     top_db : float
         Floor, in dB below the loudest point of the segment.
-    standardize : {"segment", "clip"}
+    standardize : {"segment", "clip", "whisper"}
         Over what mean 0 and standard deviation 1 are set. "segment" removes
-        loudness altogether; "clip" keeps its changes within a clip.
+        loudness altogether; "clip" keeps its changes within a clip. "whisper" scales
+        decibels as Whisper does, by constants.
     min_tail : float
-        A last segment shorter than this (seconds) is dropped if others remain.
+        A last segment shorter than this (seconds) is dropped if others remain; without
+        `stretch`, a shorter clip is padded to it.
     overlap : float
         0 cuts segments one after another, the last one padded with silence, as
         the paper does. Above, segments are evenly spaced from start to end and
@@ -91,6 +96,12 @@ class AudioConfig:
         Draw pictures of three channels, of which the second shows the voice's
         pitch (`merclip.preprocess.pitch`; ours). Otherwise the mel picture is
         all, in each channel, as in the paper.
+    stretch : bool
+        Stretch spectrograms to the tower's pictures. False keeps one row for each hop, and
+        a clip that is shorter than a segment as short as it is (ours, for a Whisper tower).
+    trim_db : float or None
+        What lies before the first and after the last moment of at least so many dB below
+        the loudest one is cut off, but for 0.15 s (ours); None keeps it.
     quiet_db : float or None
         Segments so many dB below the loudest one of the clip are left out, as
         nobody speaks in them (ours); None keeps all but silent ones.
@@ -113,9 +124,11 @@ class AudioConfig:
     f_max: float = 8000.0
     mel_scale: Literal["slaney", "htk"] = "slaney"
     top_db: float = 80.0
-    standardize: Literal["segment", "clip"] = "segment"
+    standardize: Literal["segment", "clip", "whisper"] = "segment"
     min_tail: float = 0.25
     overlap: float = 0.0
+    stretch: bool = True
+    trim_db: float | None = None
     quiet_db: float | None = None
     size: tuple[int, int] | None = None
     pitch: bool = False
@@ -135,6 +148,39 @@ class AudioConfig:
         (1024, 2048)
         """
         return cls(n_fft=1024)
+
+    @classmethod
+    def whisper(cls, n_mels: int = 80) -> AudioConfig:
+        """Return what a Whisper tower takes: windows of up to 6 s, as long as the sound is.
+
+        Parameters
+        ----------
+        n_mels : int
+            80, or 128 for Whisper large-v3.
+
+        Returns
+        -------
+        AudioConfig
+
+        Examples
+        --------
+        >>> from merclip.preprocess import AudioConfig
+        >>> AudioConfig.whisper().segment
+        6.0
+        """
+        return cls(
+            segment=6.0,
+            n_fft=400,
+            win_length=400,
+            hop_length=160,
+            n_mels=n_mels,
+            standardize="whisper",
+            min_tail=0.5,
+            overlap=0.5,
+            stretch=False,
+            trim_db=35.0,
+            quiet_db=20.0,
+        )
 
     @property
     def segment_samples(self) -> int:
@@ -175,7 +221,11 @@ class PreprocessConfig:
         -------
         dict
         """
-        return asdict(self)
+        values = asdict(self)
+        for name, default in _NEW_OF_AUDIO.items():
+            if values["audio"][name] == default:  # then older versions can read it
+                del values["audio"][name]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PreprocessConfig:

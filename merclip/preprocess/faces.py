@@ -1,11 +1,12 @@
-"""The speaker's face in frames: found with OpenCV's cascades, followed and cropped."""
+"""The speaker's face in frames: found with YuNet in OpenCV, followed and cropped."""
 
 from __future__ import annotations
 
 import functools
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,22 +17,22 @@ from merclip.types import ByteArray
 SMALLEST_PICTURE = 80
 """Pictures whose shorter side is less are taken to be faces already."""
 
-_SEARCH_SIDE, _SMALLEST_FACE = 320, 20  # pixels: 1/16 of the longer side
+_YUNET = Path(__file__).parents[1] / "weights" / "yunet" / "face_detection_yunet_2023mar.onnx"
+_LEAST_SCORE, _OVERLAP = 0.5, 0.3
+_SEARCH_SIDES = (320, 640)  # pixels of the longer side
+_SMALLEST_FACE = 20  # pixels
 _TIGHT_PICTURE, _TIGHT_SHARE = 200, 0.45
 _FILLING_SHARE = 0.75
-_MARGIN = 1.05  # FER2013's pictures are what such a cascade found (measured: 0.98)
+_MARGIN = 0.95  # between FER2013's pictures (0.98 of YuNet's boxes) and RAF-DB's (0.88)
 _ANCHORS = 3
 _REACH, _GROWTH = 1.5, 1.6  # how far a face moves, in its sizes, and grows
 _ISOLATED_CONFIDENCE = 0.5
 _SAME_SHOT = 0.3  # correlation of thumbnails
 _MOST_CANDIDATES = 5
-_WINDOW = 20  # pixels: the cascades' own
-_HINT_GROWTH, _HINT_NEIGHBOURS, _HINT_ERROR = 1.25, 1, 1.4
-_FIND_GROWTH, _FIND_NEIGHBOURS = 1.1, 2
-_FIND_SIDE = 56  # pixels: in a larger face, OpenCV looks at every pixel, to no gain
+_NEAR_SIDE = 56  # pixels: a larger face costs time and is found no better
 
-_spare: defaultdict[str, deque[Any]] = defaultdict(deque)
-"""Cascades that nobody uses, by name."""
+_spare: deque[Any] = deque()
+"""Networks that nobody uses."""
 
 
 class Box(NamedTuple):
@@ -42,9 +43,9 @@ class Box(NamedTuple):
     x, y : float
         Its centre, in pixels.
     size : float
-        Its side, in pixels.
+        Its side, in pixels: from the forehead to the chin.
     confidence : float
-        At least 0, the more the surer.
+        Between 0 and 1.
     """
 
     x: float
@@ -54,7 +55,7 @@ class Box(NamedTuple):
 
 
 Detector = Callable[[ByteArray, int], list[Box]]
-"""From a grey picture, and the least side of a face in it, to the faces."""
+"""From a picture in RGB, and the least side of a face in it, to the faces."""
 
 
 class FaceFinder:
@@ -64,9 +65,8 @@ class FaceFinder:
 
     Parameters
     ----------
-    detectors : sequence of Detector, optional
-        Each is tried where those before it found nothing in the whole clip.
-        Default: frontal faces, then faces from the side.
+    detect : Detector, optional
+        Default: `find_faces`.
 
     Raises
     ------
@@ -74,14 +74,16 @@ class FaceFinder:
         OpenCV is not installed.
     """
 
-    def __init__(self, detectors: Sequence[Detector] | None = None) -> None:
-        if detectors is None:
+    def __init__(self, detect: Detector | None = None) -> None:
+        if detect is None:
             import_opencv()
-            detectors = (frontal_faces, profile_faces)
-        self.detectors = tuple(detectors)
+            detect = find_faces
+        self.detect = detect
 
     def boxes(self, frames: ByteArray) -> tuple[list[Box | None], int]:
         """Return a box for each frame, and in how many frames a face was seen.
+
+        Frames are searched small, and larger where no face was seen in the whole clip.
 
         Parameters
         ----------
@@ -95,13 +97,15 @@ class FaceFinder:
             frames of shots without a face.
         found : int
         """
-        scale = min(1.0, _SEARCH_SIDE / max(frames.shape[1:3]))
-        pictures = [_searched(frame, scale) for frame in frames]
-        smallest = _smallest_face(min(pictures[0].shape), scale)
-        shots = _shots(pictures)
-        for detect in self.detectors:
-            thorough = detect is self.detectors[0]
-            seen = [_follow_in_shot(shot, detect, smallest, thorough) for shot in shots]
+        longer = max(frames.shape[1:3])
+        for side in sorted({min(side, longer) for side in _SEARCH_SIDES}):
+            scale = side / longer
+            pictures = [_scaled_to(frame, scale) for frame in frames]
+            smallest = _smallest_face(min(pictures[0].shape[:2]), scale)
+            thorough = side <= _SEARCH_SIDES[0]
+            seen = [
+                _follow_in_shot(shot, self.detect, smallest, thorough) for shot in _shots(pictures)
+            ]
             found = sum(box is not None for boxes in seen for box in boxes)
             if found:
                 kept = [box for boxes in seen for box in _steady(_between(boxes))]
@@ -134,7 +138,7 @@ class FaceFinder:
 
 
 def crop(frame: ByteArray, box: Box) -> ByteArray:
-    """Cut a face out as faces are framed in FER2013: from forehead to chin.
+    """Cut a face out as faces are framed in the training data: from forehead to chin.
 
     What lies beyond the frame repeats its edge. A face that fills the frame
     leaves it as it is.
@@ -151,51 +155,23 @@ def crop(frame: ByteArray, box: Box) -> ByteArray:
     return face
 
 
-def frontal_faces(picture: ByteArray, smallest: int) -> list[Box]:
-    """Find faces that look at the camera."""
-    return _detect("haarcascade_frontalface_alt2.xml", 55.0, picture, smallest)
-
-
-def profile_faces(picture: ByteArray, smallest: int) -> list[Box]:
-    """Find faces from the side, which the cascade knows looking to the left alone."""
-    width = picture.shape[1]
-    name, least = "haarcascade_profileface.xml", 1.0
-    mirrored = _detect(name, least, np.ascontiguousarray(picture[:, ::-1]), smallest)
-    turned = [box._replace(x=width - box.x) for box in mirrored]
-    return _best(_detect(name, least, picture, smallest) + turned)
-
-
-def _detect(name: str, least: float, picture: ByteArray, smallest: int) -> list[Box]:
-    """Search in large steps, and in small ones around each find."""
-    found: list[Box] = []
-    for hint in _search(name, picture, smallest, _HINT_GROWTH, _HINT_NEIGHBOURS):
-        if any(_is_same(hint, box) for box in found):
-            continue
-        part = _Part.around(hint, picture, reach=0.9)
-        least_side = part.least_side(smallest, _HINT_ERROR)
-        boxes = _search(name, part.picture, least_side, _FIND_GROWTH, _FIND_NEIGHBOURS)
-        found += [part.outside(box) for box in boxes if box.confidence >= least]
-    return _best([box._replace(confidence=box.confidence - least) for box in found])
-
-
-def _search(
-    name: str, picture: ByteArray, smallest: int, growth: float, neighbours: int
-) -> list[Box]:
-    if min(picture.shape) < smallest:
+def find_faces(picture: ByteArray, smallest: int) -> list[Box]:
+    """Find faces from the front and from the side."""
+    height, width = picture.shape[:2]
+    if min(height, width) < smallest:
         return []
-    with _cascade(name) as cascade:
-        squares, _, weights = cascade.detectMultiScale3(
-            picture,
-            scaleFactor=growth,
-            minNeighbors=neighbours,
-            minSize=(smallest, smallest),
-            outputRejectLevels=True,
-        )
-    pairs = zip(np.reshape(squares, (-1, 4)).tolist(), np.ravel(weights).tolist(), strict=True)
-    return [
-        Box(left + size / 2, top + size / 2, float(size), weight)
-        for (left, top, size, _), weight in pairs
-    ]
+    with _network() as network:
+        network.setInputSize((width, height))
+        _, rows = network.detect(np.ascontiguousarray(picture[:, :, ::-1]))
+    found = [] if rows is None else [_square(row) for row in rows.tolist()]
+    return _best([box for box in found if box.size >= smallest])
+
+
+def _square(row: list[float]) -> Box:
+    """Return a square as high as YuNet's box: its width changes as a head turns."""
+    left, top, width, height, *_, score = row
+    confidence = (score - _LEAST_SCORE) / (1 - _LEAST_SCORE)
+    return Box(left + width / 2, top + height / 2, height, confidence)
 
 
 class _Part(NamedTuple):
@@ -205,8 +181,6 @@ class _Part(NamedTuple):
     left: int
     top: int
     scale: float
-    side: float
-    """The face's, in pixels of the cut-out."""
 
     @classmethod
     def around(cls, box: Box, picture: ByteArray, reach: float) -> _Part:
@@ -214,12 +188,8 @@ class _Part(NamedTuple):
         far = reach * box.size
         left, top = max(0, int(box.x - far)), max(0, int(box.y - far))
         part = picture[top : int(box.y + far) + 1, left : int(box.x + far) + 1]
-        scale = min(1.0, _FIND_SIDE / box.size)
-        return cls(_scaled_to(part, scale), left, top, scale, scale * box.size)
-
-    def least_side(self, smallest: int, growth: float) -> int:
-        """Return the least side to search for, of a face up to `growth` times smaller."""
-        return max(_WINDOW, round(smallest * self.scale), int(self.side / growth))
+        scale = min(1.0, _NEAR_SIDE / box.size)
+        return cls(_scaled_to(part, scale), left, top, scale)
 
     def outside(self, box: Box) -> Box:
         """Return a box in pixels of the whole picture."""
@@ -228,35 +198,31 @@ class _Part(NamedTuple):
 
 
 @contextmanager
-def _cascade(name: str) -> Iterator[Any]:
-    """Lend a cascade; it keeps the state of its search, so two threads get two."""
-    # Those that nobody uses outlive the threads that read one call's clips: reading a
-    # cascade's file takes 20 ms.
-    spare = _spare[name]
+def _network() -> Iterator[Any]:
+    """Lend YuNet; it keeps the size of its pictures, so two threads get two."""
+    # Those that nobody uses outlive the threads that read one call's clips: reading the
+    # file takes time.
     try:
-        cascade = spare.pop()
+        network = _spare.pop()
     except IndexError:
         opencv = import_opencv()
-        cascade = opencv.CascadeClassifier(opencv.data.haarcascades + name)
+        # Not by its path: OpenCV cannot open every path on Windows.
+        content, settings = np.fromfile(_YUNET, np.uint8), np.empty(0, np.uint8)
+        network = opencv.FaceDetectorYN.create(
+            "onnx", content, settings, (320, 320), _LEAST_SCORE, _OVERLAP, 50
+        )
     try:
-        yield cascade
+        yield network
     finally:
-        spare.append(cascade)
+        _spare.append(network)
 
 
 def _best(boxes: list[Box]) -> list[Box]:
-    # OpenCV's threads give faces in any order.
     return sorted(boxes, key=lambda box: (-_weight(box), box))[:_MOST_CANDIDATES]
 
 
 def _weight(box: Box) -> float:
     return box.size * (0.1 + box.confidence)
-
-
-def _searched(frame: ByteArray, scale: float) -> ByteArray:
-    opencv = import_opencv()
-    grey: ByteArray = opencv.cvtColor(_scaled_to(frame, scale), opencv.COLOR_RGB2GRAY)
-    return grey
 
 
 def _scaled_to(picture: ByteArray, scale: float) -> ByteArray:
@@ -289,7 +255,8 @@ def _shots(pictures: Sequence[ByteArray]) -> list[list[ByteArray]]:
 
 def _thumbnail(picture: ByteArray) -> np.ndarray[Any, Any]:
     opencv = import_opencv()
-    small = opencv.resize(picture, (16, 16), interpolation=opencv.INTER_AREA).astype(float)
+    grey = opencv.cvtColor(picture, opencv.COLOR_RGB2GRAY)
+    small = opencv.resize(grey, (16, 16), interpolation=opencv.INTER_AREA).astype(float)
     return np.asarray((small - small.mean()) / max(small.std(), 1.0))
 
 
@@ -320,7 +287,7 @@ def _near(picture: ByteArray, detect: Detector, guide: Box, smallest: int) -> li
     """Search around a box alone, which takes a fraction of the time."""
     # Room for a move by nearly its size; where that is too little, all is searched.
     part = _Part.around(guide, picture, reach=1.4)
-    least_side = part.least_side(smallest, _GROWTH)
+    least_side = max(1, round(smallest * part.scale))
     return [part.outside(box) for box in detect(part.picture, least_side)]
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 _MOST_PER_TOKEN, _USUAL_LENGTH = 100, 77  # letters, tokens
 _MOST_WORDS = 50_000
 """The tokenizer remembers every word that it ever saw, at 300 bytes or so."""
+_WORD_END = "</w>"
 _LONG_WORD = re.compile(r"\S{400}")
 
 
@@ -76,6 +77,43 @@ def tokenize(text: str, context_length: int = 77) -> Tokens:
     framed = [tokenizer.sot_token_id, *kept, tokenizer.eot_token_id]
     rest = tokenizer.decode(lost).strip() if lost else ""
     return Tokens(torch.tensor(framed), rest + beyond)
+
+
+def known_share(ids: Tensor, known: Tensor) -> float:
+    """Return how much of a text is in words that a model has met.
+
+    A word is known if it is a single token that the model has learned from: of another
+    language, most words are pieced together from several, as misspelled and invented
+    words are. What follows "@", "#" or "_" is a name and does not count.
+
+    Parameters
+    ----------
+    ids : Tensor of shape (n,), int64
+        Of one text, with start and end tokens.
+    known : Tensor of shape (vocab_size,), bool
+        Which tokens the model has learned from.
+
+    Returns
+    -------
+    float
+        Share of the letters, so that short words that languages have in common count less;
+        1.0 for a text without letters, such as "?!" or an emoji.
+    """
+    tokenizer = _tokenizer()
+    words: list[list[int]] = [[]]
+    for token in ids[1:-1].tolist():
+        words[-1].append(token)
+        if tokenizer.decoder[token].endswith(_WORD_END):
+            words.append([])
+    met = total = 0
+    name = False
+    for word in words:
+        text = tokenizer.decode(word).strip()
+        letters = 0 if name else sum(map(str.isalpha, text))
+        name = text.endswith(("@", "#", "_"))
+        total += letters
+        met += letters if len(word) == 1 and known[word[0]] else 0
+    return met / total if total else 1.0
 
 
 def _sane(text: str, context_length: int) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,8 @@ from merclip.types import Clip, Clips
 
 Array = np.ndarray[Any, Any]
 FULL_MICROBATCH = 4
+_TAKEN_IN = 256
+"""Clips that tell, after all encoders were trained, what embeddings look like now."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def fit_network(
     trainer.fit(part(train), held_out)
     if held_out is not None and objective is not None and objective.anchors is not None:
         _fit_branch_temperature(trainer, held_out, objective.anchors)
+    _take_in(engine, clips, kept, source, settings)
     threshold = None
     if settings.multi_label and held_out is not None:
         logits = trainer.predict(held_out).cpu().numpy()
@@ -149,6 +152,25 @@ def fit_network(
             probabilities(logits, multi_label=True), held_out.targets.numpy()
         )
     return FitOutcome(trainer.history, trainer.interrupted, threshold)
+
+
+def _take_in(
+    engine: Engine,
+    clips: Clips | Features,
+    kept: Sequence[int],
+    source: Source,
+    settings: FitSettings,
+) -> None:
+    """Let the network know what clips that it learned from look like to its encoders."""
+    network = engine.network
+    if isinstance(source, FeatureSource):
+        network.take_in(source.features, anew=network.evidence is None)
+        return
+    random = np.random.default_rng(settings.seed)
+    some = sorted(random.permutation(len(kept))[:_TAKEN_IN].tolist())
+    reading = replace(settings.reading, cache=None, on_error="nan")
+    again = engine.encode([clips[kept[row]] for row in some], reading)
+    network.take_in([clip for clip in again if clip.error is None], anew=True)
 
 
 def _objective(engine: Engine, settings: FitSettings) -> VegaTraining | None:
