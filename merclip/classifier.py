@@ -16,6 +16,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor
 
+from merclip._files import placed
 from merclip._optional import import_pandas
 from merclip._shown import shown
 from merclip._warn import Skipped
@@ -32,7 +33,7 @@ from merclip.anchors import (
 )
 from merclip.engine import Face, OnError, Reading, check_origin, choose_device
 from merclip.errors import InputError, LabelError, MerclipError, NotFittedError
-from merclip.hub import HubAccess, load_model, push_directory, write_model
+from merclip.hub import HubAccess, load_model, placed_model, push_directory, write_model
 from merclip.inputs import Given, as_clips, given_targets, index_of, iter_clips
 from merclip.labels import (
     LabelSet,
@@ -136,7 +137,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         CLIP's image tower. "openai/whisper-base" or another on the Hub, a directory, or a
         file of its weights with transformers' names.
     prompt : str or list of str
-        Format(s) with one ``{}`` into which labels are put.
+        Text(s) with one ``{}``, in whose place labels are put.
     multi_label : bool
         Each label by itself (sigmoid) rather than one of n (softmax).
     threshold : float or mapping from label to float, optional
@@ -231,6 +232,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Embedded pictures, each of norm 1.
     calibration_ : dict
     threshold_ : ndarray of shape (k,)
+    weights_version_ : str
+        16 digits that tell these weights from all others.
     device_ : torch.device
     network_ : MERCLIP
     backbone_ : dict
@@ -292,14 +295,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         verbose: int = 0,
     ) -> None:
         self.labels = labels
-        self.anchors = anchors
+        self.anchors = placed(anchors, os.path.isdir)
         self.predict_from = predict_from
-        self.model = model
-        self.pretrained = pretrained
+        self.model = placed_model(model)
+        self.pretrained = placed(pretrained, os.path.isfile)
         self.revision = revision
         self.network = network
         self.preprocess = preprocess
-        self.audio = audio
+        self.audio = placed(audio, os.path.exists)
         self.prompt = prompt
         self.multi_label = multi_label
         self.threshold = threshold
@@ -1264,6 +1267,18 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def anchors_(self) -> dict[Any, Array]:
         """Embedded pictures by label, each of shape (n, D): those given, or the model's own."""
         return {name: rows.cpu().numpy() for name, rows in self._exemplars().items()}
+
+    @property
+    def weights_version_(self) -> str:
+        """What tells these weights from all others: 16 digits of the SHA-256 of every one of them.
+
+        The same wherever they are loaded, another after any training. Beside
+        ``merclip.__version__`` it says what gave an answer; a `Report` has it as its
+        model's fingerprint.
+        """
+        from merclip.evaluation.provenance import fingerprint
+
+        return fingerprint(self.network_)
 
     @property
     def adaptation_(self) -> Adaptation | None:

@@ -13,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor
 
+from merclip._files import placed, told
 from merclip._shown import shown
 from merclip._warn import warn
 from merclip.anchors import AnchorsLike, anchors_of, check_names, embedded, listed
@@ -26,6 +27,7 @@ from merclip.errors import (
     ModalityWarning,
     NotFittedError,
 )
+from merclip.hub import placed_model
 from merclip.labels import LabelSet, LabelsLike, encode_targets, names_in
 from merclip.network.anchors import Anchors
 from merclip.network.dialogue import DialogueConfig, DialogueNetwork
@@ -154,10 +156,10 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         verbose: int = 0,
     ) -> None:
         self.labels = labels
-        self.model = model
+        self.model = placed_model(model)
         self.modalities = modalities
         self.causal = causal
-        self.anchors = anchors
+        self.anchors = placed(anchors, lambda path: path != WORDS and os.path.isdir(path))
         self.predict_from = predict_from
         self.settings = settings
         self.validation = validation
@@ -508,7 +510,7 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         named = isinstance(self.model, (str, os.PathLike))
         values = {
             "labels": [[name, texts] for name, texts in self.labels_.to_dict().items()],
-            "model": os.fspath(self.model) if named else None,  # type: ignore[arg-type]
+            "model": told(self.model) if named else None,
             "origin": self._origin,
             "predict_from": self.predict_from,
             "anchored_by_words": self._anchored_by_words,
@@ -519,11 +521,13 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike[str], **params: Any) -> Self:
-        """Read what `save_pretrained` wrote.
+        """Read what `save_pretrained` wrote, or the weights that VEGA gives out.
 
         Parameters
         ----------
         directory : path
+            A directory, or VEGA's own file (``IEMOCAP.pth``), of which tensors alone are
+            read. It takes dialogues as `load_vega_features` makes them, and has no anchors.
         **params
             Parameters to set, such as ``model=`` for encoders that lie elsewhere.
 

@@ -32,7 +32,7 @@ from merclip.errors import (
 )
 from merclip.inputs import as_ours
 from merclip.labels import LabelSet
-from merclip.network import Checkpoint
+from merclip.network import Checkpoint, NetworkConfig
 from merclip.network.evidence import doubt
 from merclip.precision import Runner, Running, add_samples, written_to
 from merclip.preprocess import (
@@ -218,7 +218,9 @@ class Engine:
             if query is None:
                 query = self._query = self.network.query()
             for start in range(0, len(features), 256):
-                batch = pad_features(features[start : start + 256], self.network.device)
+                part = features[start : start + 256]
+                _check_shapes(part, self.network.config)
+                batch = pad_features(part, self.network.device)
                 chunks.append(self.network.fuse(batch, query, offsets).cpu())
         return torch.cat(chunks) if chunks else torch.zeros(0, self.network.config.width)
 
@@ -470,6 +472,19 @@ def check_origin(features: Features, fingerprint: str) -> None:
     """
     if features.origin != fingerprint:
         raise InputError("These features were made by another model; encode the clips again.")
+
+
+def _check_shapes(features: Sequence[ClipFeatures], config: NetworkConfig) -> None:
+    longest = {"L": config.context_length, "V": config.max_frames, "A": config.max_segments}
+    for clip in features:
+        for letter, part in clip.sequences.items():
+            fits = part.ndim == 2 and part.shape[1] == config.width
+            if not fits or len(part) > longest.get(letter, 0):
+                raise InputError(
+                    f"Features of shape {tuple(part.shape)} do not fit this model, which takes "
+                    f"{longest.get(letter, 0)} rows of {config.width} at most; encode the clips "
+                    "again."
+                )
 
 
 def _report_long_label(text: str, lost: str, on_long_label: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import numbers
-import string
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -132,7 +131,7 @@ class LabelSet:
         Parameters
         ----------
         prompts : sequence of str
-            Formats with one ``{}``.
+            Each with one ``{}``, where the description goes.
 
         Returns
         -------
@@ -145,7 +144,7 @@ class LabelSet:
         [['full of rage', 'full of fury'], ['full of delight']]
         """
         return [
-            [prompt.format(text) for text in described for prompt in prompts]
+            [prompt.replace("{}", text) for text in described for prompt in prompts]
             for described in self.in_class_order()
         ]
 
@@ -187,20 +186,16 @@ an indicator matrix. A list, an array, a column or a DataFrame of 0 and 1."""
 
 
 def prompt_list(prompt: str | Iterable[str]) -> list[str]:
-    """Return prompts as a list, each with exactly one ``{}``.
+    """Return prompts as a list, each with exactly one ``{}``; other braces are text.
 
     Raises
     ------
     LabelError
-        A prompt without ``{}``, with several, or with a named field.
+        A prompt without ``{}``, or with several.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     for text in prompts:
-        try:
-            names = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
-        except (ValueError, TypeError):
-            names = ["broken"]
-        if names != [""]:
+        if not isinstance(text, str) or text.count("{}") != 1:
             raise LabelError(f"A prompt has one '{{}}' where the label goes, got {shown(text)}.")
     if not prompts:
         raise LabelError("prompt is an empty list; give at least '{}'.")

@@ -109,6 +109,25 @@ def test_a_load_with_the_hub_out_of_reach_takes_the_cache(
             EmotionClassifier.from_pretrained("org/other")
 
 
+def test_a_cached_model_without_its_card_does_not_wait_for_the_hub(
+    hub: Hub, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.commit("org/tiny", saved)
+    EmotionClassifier.from_pretrained("org/tiny")
+    for card in (tmp_path / "cache").rglob("README.md"):
+        card.unlink()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", nowhere)
+        template = nowhere + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(
+            "huggingface_hub.utils._http.time.sleep", lambda _: pytest.fail("it waits")
+        )
+        assert EmotionClassifier.from_pretrained("org/tiny").labels_.names == tuple(LABELS)
+
+
 def test_a_cache_directory_of_ones_own(hub: Hub, saved: Path, tmp_path: Path) -> None:
     hub.commit("org/tiny", saved)
     EmotionClassifier.from_pretrained("org/tiny", cache_dir=tmp_path / "mine")

@@ -14,6 +14,7 @@ from merclip.datasets.mosei import load_mosei
 from merclip.datasets.mosi import load_mosi
 from merclip.datasets.own import load_clips
 from merclip.datasets.ravdess import load_ravdess
+from merclip.datasets.vega_anchors import load_vega_anchors
 from merclip.datasets.vega_features import VegaFeatures, load_vega_features
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "load_mosei",
     "load_mosi",
     "load_ravdess",
+    "load_vega_anchors",
     "load_vega_features",
 ]

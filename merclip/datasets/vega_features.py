@@ -17,25 +17,25 @@ from merclip._shown import shown
 from merclip.datasets._files import Folder, choose
 from merclip.dialogues import Dialogue
 from merclip.errors import DatasetNotFoundError, InputError
+from merclip.network.vega_file import LABELS
 
 Array = np.ndarray[Any, Any]
 
-LABELS = {
-    "iemocap": ("happy", "sad", "neutral", "anger", "excited", "frustration"),
-    "meld": ("neutral", "surprise", "fear", "sad", "happy", "disgust", "anger"),
+_FEATURES = {"text": "text", "audio": "audio", "video": "visual"}
+_DICTIONARIES = ("speakers", "labels", *_FEATURES.values())
+_VEGA = (*_DICTIONARIES, "train ids", "test ids")
+_MMGCN = ("utterances", *_DICTIONARIES, "sentences", "train ids", "test ids")
+_SDT = (*_MMGCN[:4], "text 2", "text 3", "text 4", *_MMGCN[4:])
+_LAYOUTS = {
+    len(parts): parts for parts in (_VEGA, _MMGCN, (*_MMGCN, "more"), _SDT, (*_SDT, "more"))
 }
-"""What the numbers in VEGA's pickles stand for."""
-_PARTS = ("speakers", "labels", "text", "audio", "visual", "train ids", "test ids")
-_FEATURES = {"text": 2, "audio": 3, "video": 4}
+"""What the parts of a file are, by their number. MELD's files of MMGCN and SDT have one more,
+and SDT has four layers of a text encoder, of which it uses the first."""
 _KNOWN = ("f2", "f4", "f8", "b1", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)))
 _MOST_BYTES = 8 << 30
 _PLAIN = (str, bytes, int, float)
-_KEYS = {
-    pickle.SETITEM[0]: 1,
-    **{code[0]: 2 for code in (pickle.SETITEMS, pickle.DICT)},
-    **{code[0]: 1 for code in (pickle.ADDITEMS, pickle.FROZENSET)},
-}
-"""Instructions that hash, and at which of the values given to them there is a key."""
+_MOST_PLACES = 1 << 32
+_LONGEST_NAME = 1000
 
 
 class VegaFeatures(NamedTuple):
@@ -66,7 +66,7 @@ def load_vega_features(
     labels: str | Sequence[str] = "iemocap",
     modalities: Iterable[str] = tuple(_FEATURES),
 ) -> VegaFeatures:
-    """Load a pickle of utterance features in VEGA's layout of seven parts.
+    """Load a pickle of utterance features in the layout of VEGA, SDT or MMGCN.
 
     A pickle can run any code when Python reads it. This reader knows numbers, strings,
     plain containers and numpy arrays of numbers, builds the arrays itself, and refuses a
@@ -75,8 +75,9 @@ def load_vega_features(
     Parameters
     ----------
     path : path
-        A tuple of speakers, labels, text, audio, visual (each a dictionary by
-        dialogue), and the dialogues of the training and of the test part.
+        A tuple. VEGA's has seven parts: speakers, labels, text, audio, visual (each a
+        dictionary by dialogue), and the dialogues of the training and of the test part.
+        MMGCN's of nine or ten and SDT's of twelve or thirteen have these among others.
     labels : {"iemocap", "meld"} or sequence of str
         What the numbers of labels stand for.
     modalities : some of "text", "audio", "video"
@@ -96,7 +97,8 @@ def load_vega_features(
 
     Notes
     -----
-    Source: the layout is that of the features which VEGA, SDT and MMGCN share.
+    Source: the layouts are those that the public code of VEGA, SDT and MMGCN reads. Of
+    SDT's four layers of text the first is taken, as SDT and VEGA do.
 
     Examples
     --------
@@ -117,13 +119,19 @@ def load_vega_features(
     if not chosen or set(chosen) - set(_FEATURES):
         raise InputError(f"modalities are some of {list(_FEATURES)}, got {list(chosen)}.")
     content, size = _read(Path(path))
-    if not isinstance(content, tuple) or len(content) != len(_PARTS):
-        raise InputError(f"{str(path)!r} is not VEGA's tuple of seven: {', '.join(_PARTS)}.")
-    for place, part in enumerate(content[:5]):
-        if not isinstance(part, dict):
-            raise InputError(f"{str(path)!r}: its {_PARTS[place]} are no dictionary by dialogue.")
-    file = _File(str(path), content, tuple(names), chosen, size)
-    return VegaFeatures(file.dialogues(5), file.dialogues(6), tuple(names))
+    layout = _LAYOUTS.get(len(content)) if isinstance(content, (tuple, list)) else None
+    if layout is None:
+        found = f"{len(content)} parts" if isinstance(content, (tuple, list)) else _told(content)
+        raise InputError(
+            f"{str(path)!r} has {found}, and is no file of features: VEGA's has seven parts "
+            f"({', '.join(_VEGA)}), MMGCN's nine or ten, and SDT's twelve or thirteen."
+        )
+    parts = dict(zip(layout, content, strict=True))
+    for name in _DICTIONARIES:
+        if not isinstance(parts[name], dict):
+            raise InputError(f"{str(path)!r}: its {name} are no dictionary by dialogue.")
+    file = _File(str(path), parts, tuple(names), chosen, size)
+    return VegaFeatures(file.dialogues("train ids"), file.dialogues("test ids"), tuple(names))
 
 
 class _File:
@@ -132,7 +140,7 @@ class _File:
     def __init__(
         self,
         path: str,
-        content: tuple[Any, ...],
+        content: dict[str, Any],
         names: tuple[str, ...],
         modalities: tuple[str, ...],
         size: int,
@@ -141,28 +149,31 @@ class _File:
         # A file of so many bytes holds fewer numbers, unless one part stands for many.
         self.left = size
 
-    def dialogues(self, place: int) -> list[Dialogue]:
+    def dialogues(self, part: str) -> list[Dialogue]:
         """Return the dialogues that a part lists."""
-        ids = self._sequence(self.content[place], _PARTS[place])
-        if len(set(map(_hashable, ids))) != len(ids):
-            raise InputError(f"{self.path!r}: its {_PARTS[place]} name a dialogue twice.")
-        return [self._dialogue(_hashable(key)) for key in ids]
+        ids = [_plain(value) for value in self._sequence(self.content[part], part)]
+        for value in ids:
+            if not _is_name(value):
+                raise InputError(f"A dialogue is named by a text or a number, got {_told(value)}.")
+        if len(set(map(_key, ids))) != len(ids):
+            raise InputError(f"{self.path!r}: its {part} name a dialogue twice.")
+        return [self._dialogue(value) for value in ids]
 
     def _dialogue(self, key: Any) -> Dialogue:
         parts: dict[str, Any] = {}
-        for place, what in enumerate(_PARTS[:5]):
-            if key not in self.content[place]:
+        for what in _DICTIONARIES:
+            if _key(key) not in self.content[what]:
                 raise InputError(f"{self.path!r}: its {what} lack the dialogue {shown(key)}.")
-            parts[what] = self.content[place][key]
+            parts[what] = self.content[what][_key(key)]
         features = {
-            name: self._matrix(parts[_PARTS[_FEATURES[name]]], f"{name} of {shown(key)}")
+            name: self._matrix(parts[_FEATURES[name]], f"{name} of {shown(key)}")
             for name in self.modalities
         }
         numbers = self._sequence(parts["labels"], f"labels of {shown(key)}")
         speakers = self._sequence(parts["speakers"], f"speakers of {shown(key)}")
         return Dialogue(
             features,
-            [_speaker(value) for value in speakers],
+            [self._speaker(value) for value in speakers],
             [self._label(value) for value in numbers],
             name=str(key),
         )
@@ -182,7 +193,7 @@ class _File:
         if isinstance(value, _Array):
             self._take(value.size)
             value = value.array().tolist() if value.rows is None else value.rows
-        if isinstance(value, (set, frozenset)):
+        if isinstance(value, _Set):
             value = sorted(value, key=str)
         if not isinstance(value, (list, tuple)):
             raise InputError(f"{self.path!r}: the {what} are {type(value).__name__}, not a list.")
@@ -192,7 +203,9 @@ class _File:
     def _matrix(self, value: Any, what: str) -> Array:
         if isinstance(value, _Array) and value.rows is None:
             self._take(value.size)
-            return value.array()
+            array = value.array()
+            # VEGA's texts are a batch of one dialogue.
+            return array[0] if array.ndim == 3 and len(array) == 1 else array
         rows = [self._row(row, what) for row in self._sequence(value, what)]
         if len({row.shape for row in rows}) > 1:
             raise InputError(f"{self.path!r}: rows of the {what} differ in length.")
@@ -209,6 +222,18 @@ class _File:
             return np.array(numbers, dtype=np.float64)
         except OverflowError as error:
             raise InputError(f"{self.path!r}: the {what} hold too large a number.") from error
+
+    def _speaker(self, value: Any) -> str:
+        """Return a name; of a row of indicators the position of the one that is set."""
+        if isinstance(value, (list, tuple)) or (isinstance(value, _Array) and value.size != 1):
+            row = self._row(value, "speakers").ravel()
+            if not len(row):
+                raise InputError("A speaker is a name or a row of indicators.")
+            return str(int(np.argmax(row)))
+        name = _plain(value)
+        if not _is_name(name):
+            raise InputError(f"A speaker is a name or a row of indicators, got {_told(name)}.")
+        return str(name)
 
     def _take(self, count: int) -> None:
         self.left -= count
@@ -268,6 +293,12 @@ class _Array:
             raise InputError("An array holds text that stands for no bytes.") from error
         flat = np.frombuffer(data, dtype=dtype)
         return flat.reshape(self.shape, order="F" if self.fortran else "C")
+
+
+class _Set(list[Any]):
+    """Stands for a set while a file is read."""
+
+    __slots__ = ()
 
 
 class _Dtype:
@@ -398,8 +429,11 @@ class _Reader(pickle._Unpickler):
     """An unpickler that makes plain values and the stand-ins above."""
 
     read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
     append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
     stack: list[Any]
+    memo: dict[int, Any]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> _Maker:
@@ -412,16 +446,44 @@ class _Reader(pickle._Unpickler):
         raise InputError("an instruction that no such file needs")
 
     def _keyed(self, code: int) -> None:
-        """Fill a dictionary or a set, whose keys are plain.
+        """Fill a dictionary, whose keys are short and plain, and stand in it as texts.
 
-        A tuple of one tuple twice, of that one twice, and so on: each is a byte, and twice
-        the work to hash.
+        Numbers can be chosen so that all fall on one place of a dictionary; and a tuple of
+        one tuple twice, of that one twice, and so on, each a byte, is twice the work to hash.
         """
-        keys = self.stack[-2:-1] if code == pickle.SETITEM[0] else self.stack[:: _KEYS[code]]
-        if not all(isinstance(key, _PLAIN) for key in keys):
-            raise InputError("a key that is no text or number")
+        first = max(len(self.stack) - 2, 0) if code == pickle.SETITEM[0] else 0
+        _check_keys(self.stack[first::2])
+        self.stack[first::2] = map(_key, self.stack[first::2])
         fill: Any = pickle._Unpickler.dispatch[code]
         fill(self)
+
+    def _new_set(self) -> None:
+        self.append(_Set())
+
+    def _add_to_set(self) -> None:
+        added = self.pop_mark()
+        _check_keys(added)
+        if not isinstance(self.stack[-1], _Set):
+            raise InputError("an instruction that no such file needs")
+        self.stack[-1].extend(added)
+
+    def _frozen_set(self) -> None:
+        members = self.pop_mark()
+        _check_keys(members)
+        self.append(_Set(members))
+
+    def _place(self, code: int) -> None:
+        """Remember a value, at a place that no file has to count so far for."""
+        kinds = {pickle.BINPUT[0]: "<B", pickle.LONG_BINPUT[0]: "<I"}
+        text = code == pickle.PUT[0]
+        place = int(self.readline()[:-1]) if text else self._unpacked(kinds[code])
+        if not 0 <= place < _MOST_PLACES:
+            raise InputError("a place in memory that no such file needs")
+        self.memo[place] = self.stack[-1]
+
+    def _unpacked(self, kind: str) -> int:
+        (value,) = struct.unpack(kind, self.read(struct.calcsize(kind)))
+        return int(value)
 
     def _bytes(self) -> None:
         """Read the bytes of an array of protocol 5, of which Python would make room first."""
@@ -439,8 +501,13 @@ for _code in (
 ):
     _Reader.dispatch[_code[0]] = _Reader._refused
 _Reader.dispatch[pickle.BYTEARRAY8[0]] = _Reader._bytes
-for _each in _KEYS:
-    _Reader.dispatch[_each] = partial(_Reader._keyed, code=_each)
+for _code in (pickle.SETITEM, pickle.SETITEMS, pickle.DICT):
+    _Reader.dispatch[_code[0]] = partial(_Reader._keyed, code=_code[0])
+for _code in (pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT):
+    _Reader.dispatch[_code[0]] = partial(_Reader._place, code=_code[0])
+_Reader.dispatch[pickle.EMPTY_SET[0]] = _Reader._new_set
+_Reader.dispatch[pickle.ADDITEMS[0]] = _Reader._add_to_set
+_Reader.dispatch[pickle.FROZENSET[0]] = _Reader._frozen_set
 
 
 def _read(path: Path) -> tuple[Any, int]:
@@ -470,16 +537,26 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _hashable(value: Any) -> Any:
-    value = _plain(value)
-    if not _is_name(value):
-        raise InputError(f"A dialogue is named by a text or a number, got {_told(value)}.")
-    return value
+def _key(value: Any) -> str:
+    """Return a name as a text, in which names that Python takes for equal are one."""
+    if isinstance(value, str):
+        return "text " + value
+    if isinstance(value, bytes):
+        return "bytes " + value.decode("latin1")
+    return f"number {int(value) if isinstance(value, int) or value.is_integer() else value!r}"
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    if not all(map(_is_name, keys)):
+        raise InputError(
+            "a key that is no text or number, or one of more than 1,000 letters or 64 bits"
+        )
 
 
 def _is_name(value: Any) -> bool:
-    # Python writes no number of more than 4,300 digits.
-    return isinstance(value, _PLAIN) and not (isinstance(value, int) and abs(value) >> 64)
+    if isinstance(value, (str, bytes)):
+        return len(value) <= _LONGEST_NAME
+    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 64)
 
 
 def _told(value: Any) -> str:
@@ -487,18 +564,3 @@ def _told(value: Any) -> str:
     return (
         shown(value) if isinstance(value, _PLAIN) else f"an object of type {type(value).__name__}"
     )
-
-
-def _speaker(value: Any) -> str:
-    """Return a name; of a row of indicators the position of the one that is set."""
-    row = (
-        value.array().ravel().tolist() if isinstance(value, _Array) and value.size < 1000 else value
-    )
-    if isinstance(row, (list, tuple)):
-        numbers = [_plain(item) for item in row]
-        if not numbers or not all(isinstance(item, (int, float)) for item in numbers):
-            raise InputError("A speaker is a name or a row of indicators.")
-        return str(int(np.argmax(numbers)))
-    if not _is_name(_plain(row)):
-        raise InputError(f"A speaker is a name or a row of indicators, got {_told(row)}.")
-    return str(_plain(row))

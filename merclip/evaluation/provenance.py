@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from merclip._files import told
 from merclip._version import __version__
 from merclip.labels import LabelSet
 
@@ -37,7 +38,7 @@ def model_facts(classifier: Any, labels: LabelSet) -> dict[str, Any]:
         What was told apart.
     """
     model = classifier.model
-    name = str(model) if isinstance(model, (str, os.PathLike)) else "an architecture of its own"
+    name = told(model) if isinstance(model, (str, os.PathLike)) else "an architecture of its own"
     return {
         "name": name,
         "pretrained": None if classifier.pretrained is None else str(classifier.pretrained),

@@ -2,7 +2,7 @@
 
 from merclip.hub.access import HubAccess
 from merclip.hub.cards import card_licence, model_card
-from merclip.hub.models import checkpoint_directory, load_model, model_directory
+from merclip.hub.models import checkpoint_directory, load_model, model_directory, placed_model
 from merclip.hub.saving import write_model
 from merclip.hub.upload import push_directory
 
@@ -13,6 +13,7 @@ __all__ = [
     "load_model",
     "model_card",
     "model_directory",
+    "placed_model",
     "push_directory",
     "write_model",
 ]

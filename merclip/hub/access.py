@@ -56,6 +56,35 @@ class HubAccess:
             raise ModelNotFoundError(_explained(error, repo, filename, asked)) from error
         return Path(path)
 
+    def spare_file(self, repo: str, filename: str, commit: str) -> Path | None:
+        """Return the local path of a file that is not needed; None where it is not to be had.
+
+        huggingface_hub waits half a minute for a Hub that cannot be reached; this asks once.
+        """
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+        from huggingface_hub.errors import EntryNotFoundError
+
+        found = try_to_load_from_cache(repo, filename, self.cache_dir, commit)
+        if found is not None and not (isinstance(found, str) and self.force_download):
+            return Path(found) if isinstance(found, str) else None
+        if self.local_files_only:
+            return None
+        try:
+            get_hf_file_metadata(
+                hf_hub_url(repo, filename, revision=commit),
+                self.token,
+                library_name="merclip",
+                library_version=__version__,
+            )
+        except EntryNotFoundError:
+            pass  # asked once more, which the cache remembers
+        except (OSError, ValueError, network_error()):
+            return None
+        try:
+            return self.file(repo, filename, commit)
+        except ModelNotFoundError:
+            return None
+
     def lacks(self, repo: str, filename: str, commit: str) -> bool:
         """Return whether the cache knows that a commit has no such file."""
         from huggingface_hub import try_to_load_from_cache
@@ -78,13 +107,18 @@ class HubAccess:
 
 
 def is_absence(error: ModelNotFoundError) -> bool:
-    """Return whether a model is there, or in the cache, only without the file asked for."""
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    """Return whether the model, or the cache where it alone can be asked, lacks the file."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    return isinstance(error.__cause__, EntryNotFoundError)
+
+
+def is_unreachable(error: ModelNotFoundError) -> bool:
+    """Return whether the Hub could not be asked for a file that the cache lacks."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     cause = error.__cause__
-    if isinstance(cause, LocalEntryNotFoundError):
-        return _is_offline(cause)
-    return isinstance(cause, EntryNotFoundError)
+    return isinstance(cause, LocalEntryNotFoundError) and not _is_offline(cause)
 
 
 def network_error() -> type[Exception]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from merclip.errors import CheckpointError, InputError, ModelNotFoundError
+from merclip._warn import warn
+from merclip.errors import CheckpointError, CheckpointWarning, InputError, ModelNotFoundError
 from merclip.hub.access import HubAccess
 from merclip.hub.cards import licence_in
 from merclip.hub.preprocessing import of_clip_model, of_open_clip
@@ -15,6 +16,7 @@ from merclip.hub.sources import Repository, Source, read_object, require
 from merclip.network import architecture
 from merclip.network.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from merclip.network.clip_model import MODEL_TYPE, clip_model_architecture
+from merclip.network.stored import check_backbone
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -104,7 +106,8 @@ def clip_of_tag(
     if pretrained == "random":
         return ClipWeights(architecture=dict(config))
     if Path(pretrained).is_file():
-        return ClipWeights(Path(pretrained), architecture=dict(config))
+        activation = _activation_of(Path(pretrained), name, config)
+        return ClipWeights(Path(pretrained), architecture={**config, **activation})
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     tag = get_pretrained_cfg(name, pretrained)
@@ -127,15 +130,13 @@ def _in_open_clip_layout(source: Source, config: Path) -> ClipWeights:
     if not isinstance(model, dict) or not isinstance(pictures, dict):
         raise CheckpointError(f"{config} has no mapping model_cfg, or its preprocess_cfg is none.")
     vision = of_open_clip(pictures, source.name)
+    described = _checked(config, lambda: model)
     weights = require(source, *OPEN_CLIP_WEIGHTS)
-    return _weights(source, weights, architecture(model), vision, config)
+    return _weights(source, weights, described, vision, config)
 
 
 def _in_clip_model_layout(source: Source, config: Path, values: dict[str, Any]) -> ClipWeights:
-    try:
-        described = architecture(clip_model_architecture(values))
-    except InputError as error:
-        raise CheckpointError(f"{config} cannot be used: {error}") from error
+    described = _checked(config, lambda: clip_model_architecture(values))
     processor = require(source, *PROCESSOR_FILES)
     pictures = read_object(processor)
     inner = pictures.get("image_processor", pictures)  # newer files nest it
@@ -146,18 +147,69 @@ def _in_clip_model_layout(source: Source, config: Path, values: dict[str, Any]) 
     return _weights(source, require(source, WEIGHTS_FILE), described, vision, config, processor)
 
 
+def _checked(config: Path, describe: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the architecture that a configuration describes, if it is one that can be built."""
+    try:
+        described = describe()
+        check_backbone(described)
+        return architecture(described)
+    except (InputError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(f"{config} cannot be used: {error}") from error
+
+
 def _weights(
     source: Source, path: Path, described: dict[str, Any], vision: dict[str, Any], *others: Path
 ) -> ClipWeights:
-    card = source.find(CARD_FILE)
+    card = source.find_spare(CARD_FILE)
     lineage = {"base_model": source.origin, **licence_in(card)}
     files = (*others, path, *([card] if card else []))
     return ClipWeights(path, source.place(path), described, vision, lineage, files)
 
 
+def _activation_of(weights: Path, name: str, config: Mapping[str, Any]) -> dict[str, bool]:
+    """Return what tells the activation that weights were trained with; a file itself does not.
+
+    Warns
+    -----
+    CheckpointWarning
+        Only the file's name tells it; or nothing does, of an architecture of which there
+        are weights of either kind.
+    """
+    if "quick_gelu" in config:
+        return {}
+    beside = {path: _peek(path) for path in map(weights.with_name, (CONFIG_FILE, OPEN_CLIP_CONFIG))}
+    if beside[weights.with_name(CONFIG_FILE)].get("model_type") == MODEL_TYPE:
+        described = clip_model_architecture(beside[weights.with_name(CONFIG_FILE)])
+        return {"quick_gelu": described["quick_gelu"]}
+    model = beside[weights.with_name(OPEN_CLIP_CONFIG)].get("model_cfg")
+    if isinstance(model, Mapping):
+        return {"quick_gelu": bool(model.get("quick_gelu"))}
+    told = f"{weights.parent.name}/{weights.name}".lower()
+    if "openai" in told or "quickgelu" in told.replace("_", "").replace("-", ""):
+        warn(
+            CheckpointWarning(
+                f"{str(weights)!r} is taken for weights of OpenAI's kind, by its name: it runs "
+                "with QuickGELU. If it was trained with GELU, rename it."
+            )
+        )
+        return {"quick_gelu": True}
+    from open_clip import list_models
+
+    if f"{name}-quickgelu" in list_models():
+        warn(
+            CheckpointWarning(
+                f"{str(weights)!r} does not say which activation it was trained with, and runs "
+                f"with GELU. OpenAI's, MetaCLIP's and some other weights need QuickGELU: for them "
+                f"give model='{name}-quickgelu'. An architecture as a mapping with 'quick_gelu' "
+                "says it either way."
+            )
+        )
+    return {}
+
+
 def _peek(path: Path | None) -> dict[str, Any]:
     """Return a configuration; nothing where there is none or its own reader must complain."""
     try:
-        return {} if path is None else read_object(path)
+        return {} if path is None or not path.is_file() else read_object(path)
     except CheckpointError:
         return {}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from merclip._files import placed
 from merclip._shown import shown
 from merclip.errors import CheckpointError, InputError, ModelNotFoundError
 from merclip.hub.access import HubAccess
@@ -130,6 +131,16 @@ def find_model(
     )
 
 
+def placed_model(model: Any) -> Any:
+    """Return a model on this machine by its absolute path, and any other by its name.
+
+    So it is found where it was when its name was given, though it is loaded later.
+    """
+    if isinstance(model, str) and model == MINI:
+        return model
+    return placed(model, lambda path: os.path.isdir(path) or str(path).endswith(".json"))
+
+
 def checkpoint_directory(model: str | os.PathLike[str]) -> Path | None:
     """Return where a checkpoint on this machine lies; None for any other model."""
     if model == MINI:
@@ -160,7 +171,7 @@ def checkpoint_files(source: Source) -> list[Path]:
         There is no configuration, or there are no weights.
     """
     files = [require(source, name) for name in (CONFIG_FILE, WEIGHTS_FILE)]
-    card = source.find(CARD_FILE)
+    card = source.find_spare(CARD_FILE)
     return [*files, card] if card else files
 
 

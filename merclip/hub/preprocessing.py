@@ -82,17 +82,21 @@ def of_clip_model(values: Mapping[str, Any], image_size: int, name: str) -> dict
         for key, sides in sizes.items()
         if values.get(key) and not _is_square_of(values[key], image_size, sides)
     ]
-    if not isinstance(factor, Real) or abs(float(factor) - 1 / 255) > 1e-6:
+    if not _is_number(factor) or abs(float(factor) - 1 / 255) > 1e-6:
         differences.append(f"pixels times {factor}")
     _say_what_differs(name, interpolation, differences)
     return found | _kept(interpolation)
 
 
 def _three(value: Any, key: str, name: str) -> tuple[float, ...]:
-    numbers = isinstance(value, (list, tuple)) and all(isinstance(item, Real) for item in value)
+    numbers = isinstance(value, (list, tuple)) and all(map(_is_number, value))
     if not numbers or len(value) != 3 or (key.endswith("std") and min(value) <= 0):
         raise CheckpointError(f"{key} of {name!r} is not three numbers for red, green, blue.")
     return tuple(float(item) for item in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < 1e6
 
 
 def _is_square_of(size: Any, image_size: int, sides: tuple[str, ...]) -> bool:

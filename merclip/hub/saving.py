@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from merclip._files import settled
 from merclip.errors import CheckpointError, InputError
 from merclip.hub.cards import model_card
 from merclip.hub.sources import read_object
@@ -51,10 +52,7 @@ def write_model(
     given = {} if name is None else {"name": name}
     card = model_card(checkpoint, labels, report=report, card_data=card_data, **given)
     check_free(directory)
-    try:
-        save_checkpoint(checkpoint, directory, card, bundle_backbone=bundle_backbone)
-    except OSError as error:
-        raise InputError(f"{str(directory)!r} cannot be written: {error}") from error
+    save_checkpoint(checkpoint, directory, card, bundle_backbone=bundle_backbone)
     return directory
 
 
@@ -67,6 +65,11 @@ def check_free(directory: Path) -> None:
     """
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{str(directory)!r} is a file: give a directory.")
+    with settled(directory):
+        _refuse_others(directory)
+
+
+def _refuse_others(directory: Path) -> None:
     names = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
     there = [name for name in names if (directory / name).exists()]
     if there and not _is_checkpoint(directory):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from merclip._files import settled
 from merclip._shown import shown
 from merclip.errors import CheckpointError, ModelNotFoundError
-from merclip.hub.access import HubAccess, is_absence
+from merclip.hub.access import HubAccess, is_absence, is_unreachable
 from merclip.network.checkpoint import CONFIG_FILE
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
@@ -31,6 +32,9 @@ class Source(Protocol):
     def find(self, *filenames: str) -> Path | None:
         """Return the first of these files that there is, or None."""
 
+    def find_spare(self, filename: str) -> Path | None:
+        """Return a file that is not needed, if it is to be had without waiting."""
+
     def lacks(self, filenames: Sequence[str]) -> Exception:
         """Return the error for files of which none was found."""
 
@@ -45,6 +49,10 @@ class Directory:
     name: str
     path: Path
 
+    def __post_init__(self) -> None:
+        with settled(self.path):
+            pass
+
     @property
     def origin(self) -> str:
         """The directory's own name: the path to it is nobody else's business."""
@@ -53,6 +61,10 @@ class Directory:
     def find(self, *filenames: str) -> Path | None:
         """Return the first of these files that there is, or None."""
         return next((self.path / name for name in filenames if (self.path / name).is_file()), None)
+
+    def find_spare(self, filename: str) -> Path | None:
+        """Return a file that is not needed, if it is there."""
+        return self.find(filename)
 
     def lacks(self, filenames: Sequence[str]) -> CheckpointError:
         """Return the error for files of which none was found."""
@@ -90,10 +102,12 @@ class Repository:
     def find(self, *filenames: str) -> Path | None:
         """Return the first of these files that there is, downloaded if need be, or None.
 
+        A Hub that cannot be reached is asked once; what the cache has may do without it.
+
         Raises
         ------
         ModelNotFoundError
-            There is no such repository or revision, or the Hub cannot be reached.
+            There is no such repository or revision.
         """
         for filename in filenames:
             if filename in self._found:
@@ -105,13 +119,21 @@ class Repository:
             except ModelNotFoundError as error:
                 if not is_absence(error):
                     raise
-                self._absent[filename] = error
+                self._absent.setdefault(filename, error)
+                if is_unreachable(error):
+                    self.access = replace(self.access, local_files_only=True)
                 continue
             # The cache keeps a file under its commit; the branch may move in between.
             self.commit = path.parent.name
             self._found[filename] = path
             return path
         return None
+
+    def find_spare(self, filename: str) -> Path | None:
+        """Return a file that is not needed, if the cache or the Hub has it."""
+        if self.commit is None:
+            return None
+        return self.access.spare_file(self.name, filename, self.commit)
 
     def lacks(self, filenames: Sequence[str]) -> ModelNotFoundError:
         """Return the error for files of which none was found."""

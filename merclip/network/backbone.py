@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from merclip.errors import CheckpointError, InputError, ModelNotFoundError
+from merclip.errors import CheckpointError, InputError, MerclipError, ModelNotFoundError
 from merclip.network.attention import replace_attention
 from merclip.network.clip_model import is_clip_model, to_open_clip
 from merclip.network.residual import build_residual, is_residual
 from merclip.network.text_tower import build_text_tower
-from merclip.network.weights import copy_strictly, read_weights
+from merclip.network.weights import Backed, copy_strictly, read_weights
 from merclip.network.whisper import build_whisper, is_whisper
 
 CLIP_VOCABULARY = 49408
@@ -93,9 +94,14 @@ def build_towers(
         The weights cannot be read, or do not fit the architecture; every wrong
         tensor is named.
     """
-    clip = SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
-    if weights is not None:
-        _load(clip, Path(weights))
+    found = None if weights is None else read_weights(Path(weights))
+    n_numbers = 0 if found is None else sum(tensor.numel() for tensor in found.values())
+    what = f"The weights in {os.fspath(weights or '')!r} do not fit the architecture"
+    larger = CheckpointError(f"{what}, which has many more numbers.")
+    with nullcontext() if found is None else Backed(n_numbers, larger):
+        clip = SmallCLIP(config) if is_residual(config["vision_cfg"]) else _open_clip(config)
+    if found is not None:
+        _load(clip, found, what)
     audio: nn.Module | None = None
     if "audio_cfg" in config:
         build = build_whisper if is_whisper(config["audio_cfg"]) else build_residual
@@ -129,6 +135,8 @@ def _open_clip(config: Mapping[str, Any]) -> Any:
         clip = CustomTextCLIP(**_without_downloads(for_clip))
         replace_attention(clip, ResidualAttentionBlock)
         return clip
+    except MerclipError:
+        raise
     except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
         raise InputError(f"open_clip cannot build this architecture: {error}") from error
 
@@ -183,14 +191,13 @@ def _without_downloads(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "vision_cfg": vision, "text_cfg": text}
 
 
-def _load(clip: nn.Module, weights: Path) -> None:
-    found = read_weights(weights)
+def _load(clip: nn.Module, found: dict[str, Tensor], what: str) -> None:
     found = to_open_clip(found) if is_clip_model(found) else _in_two_towers(found, clip)
     expected = clip.state_dict(keep_vars=True)
     scale = found.get("logit_scale")
     if scale is not None and scale.numel() == 1:  # a number in some files, a list of one in others
         found["logit_scale"] = scale.reshape(expected["logit_scale"].shape)
-    copy_strictly(expected, found, f"The weights in {str(weights)!r} do not fit the architecture")
+    copy_strictly(expected, found, what)
 
 
 def _in_two_towers(found: dict[str, Tensor], clip: nn.Module) -> dict[str, Tensor]:

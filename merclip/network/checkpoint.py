@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from merclip._files import replacing_together, settled
 from merclip._version import __version__
 from merclip.errors import CheckpointError, CheckpointWarning, InputError, MerclipError
 from merclip.network.adaptation import Adaptation
@@ -28,9 +30,15 @@ from merclip.network.stored import (
     check_network,
     check_place,
     check_preprocess,
-    least_size,
 )
-from merclip.network.weights import Undrawn, copy_strictly
+from merclip.network.weights import (
+    Backed,
+    Undrawn,
+    copy_strictly,
+    read_weights,
+    save_weights,
+    stored_shapes,
+)
 from merclip.preprocess.config import PreprocessConfig
 from merclip.preprocess.features import ClipFeatures, pad_features
 from merclip.preprocess.sample import Sample
@@ -95,7 +103,7 @@ def save_checkpoint(
     dtype: torch.dtype | None = None,
     eight_bits: Sequence[str] = (),
 ) -> None:
-    """Write a checkpoint.
+    """Write a checkpoint, whole or not at all.
 
     Parameters
     ----------
@@ -112,9 +120,12 @@ def save_checkpoint(
         Patterns of names, such as `TOKEN_TABLES`. Matrices and kernels that one
         of them fits are rounded to 8 bits with a scale for each row, in the
         network as well.
-    """
-    from safetensors.torch import save_file
 
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
     if dtype is not None:
         _round(checkpoint.network, dtype)
     tensors: dict[str, Tensor] = _anchor_tensors(checkpoint.anchors) | _adaptation_tensors(
@@ -126,14 +137,33 @@ def save_checkpoint(
         else:
             kept = tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None)
             tensors[name] = kept.contiguous()
-    directory.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
     config = _config_of(checkpoint, None if bundle_backbone else checkpoint.backbone)
+    write_model_files(directory, config, tensors, {CARD_FILE: card})
+
+
+def write_model_files(
+    directory: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Write a model's configuration, weights and other texts: all of them, or none.
+
+    Raises
+    ------
+    InputError
+        They cannot be written, as on a full disk.
+    """
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
-    # safetensors makes its file private; a model is read by whoever may read its config.
-    (directory / WEIGHTS_FILE).chmod((directory / CONFIG_FILE).stat().st_mode & 0o777)
-    (directory / CARD_FILE).write_text(card, encoding="utf-8")
+    try:
+        with replacing_together(directory) as folder:
+            for name, content in {**(texts or {}), CONFIG_FILE: text}.items():
+                (folder / name).write_text(content, encoding="utf-8")
+            save_weights(tensors, folder / WEIGHTS_FILE)
+            # safetensors makes its file private; who may read the config may read the model.
+            (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode & 0o777)
+    except OSError as error:
+        raise InputError(f"{str(directory)!r} cannot be written: {error}") from error
 
 
 def load_checkpoint(
@@ -163,16 +193,30 @@ def load_checkpoint(
     CheckpointWarning
         The network does not reproduce the reference logits stored with it.
     """
+    with settled(directory):
+        return _load(directory, fetch_backbone, overrides)
+
+
+def _load(
+    directory: Path, fetch_backbone: FetchBackbone | None, overrides: dict[str, Any] | None
+) -> Checkpoint:
     config = _read_config(directory)
+    shapes = stored_shapes(directory / WEIGHTS_FILE)
     try:
-        network_config, preprocess = _stored_configs(config, directory)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        network_config, preprocess = _stored_configs(config, directory, len(shapes))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
     network_config = network_config.with_overrides(overrides or {})
     backbone = config.get("backbone")
     # Without a backbone stored elsewhere, this file replaces every weight.
     with nullcontext() if backbone is not None else Undrawn():
-        network = _network(network_config, config, fetch_backbone, directory)
+        n_numbers = sum(map(math.prod, shapes.values()))
+        try:
+            network = _network(network_config, config, fetch_backbone, directory, n_numbers)
+        except InputError as error:
+            if overrides:
+                raise
+            raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
     checkpoint = Checkpoint(
         network,
         preprocess,
@@ -180,10 +224,9 @@ def load_checkpoint(
         backbone,
         bool(config.get("encoders_trained", False)),
         dict(config.get("lineage") or {}),
-        _empty_anchors(config.get("anchors"), network_config.width),
-        _empty_adaptation(config.get("adaptation"), network_config.width),
+        adaptation=_empty_adaptation(config.get("adaptation"), network_config.width),
     )
-    _load_tensors(checkpoint, directory / WEIGHTS_FILE)
+    _load_tensors(checkpoint, directory / WEIGHTS_FILE, config.get("anchors") or [])
     network.eval()
     if not overrides:
         _check_reference(checkpoint, config.get("reference"), directory)
@@ -216,13 +259,12 @@ def reference_logits(network: MERCLIP, preprocess: PreprocessConfig) -> list[flo
 
 def unique_tensors(network: MERCLIP) -> dict[str, Tensor]:
     """Return the network's tensors, each shared one once."""
-    seen: set[tuple[int, torch.Size]] = set()
+    seen: set[int] = set()
     unique = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
-        key = (tensor.data_ptr(), tensor.shape)
-        if key not in seen or tensor.numel() == 0:
+        if id(tensor) not in seen:
             unique[name] = tensor
-        seen.add(key)
+        seen.add(id(tensor))
     return unique
 
 
@@ -252,13 +294,21 @@ def _as_eight_bits(name: str, tensor: Tensor) -> dict[str, Tensor]:
     return {name: rows.cpu(), name + ROW_SCALES: scales.cpu()}
 
 
-def _restore_tables(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    scaled = {name.removesuffix(ROW_SCALES) for name in found if name.endswith(ROW_SCALES)}
-    return {
-        name: tensor * found[name + ROW_SCALES].float() if name in scaled else tensor
-        for name, tensor in found.items()
-        if not (name.endswith(ROW_SCALES) and name.removesuffix(ROW_SCALES) in found)
-    }
+def _restore_tables(found: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    for name in _scaled(found):
+        rows, scales = found[name], found.pop(name + ROW_SCALES)
+        # One for each row: what is as wide as the rows are many would multiply without end.
+        fits = rows.ndim > 1 and scales.shape == (len(rows), *[1] * (rows.ndim - 1))
+        if not fits or rows.dtype != torch.int8 or not scales.is_floating_point():
+            raise CheckpointError(f"{path}: the scales of {name} are not one for each of its rows.")
+        found[name] = rows * scales.float()
+    return found
+
+
+def _scaled(names: Iterable[str]) -> list[str]:
+    """Return the names of tables that have scales beside them."""
+    known = set(names)
+    return [name for name in known if name + ROW_SCALES in known]
 
 
 def _stored_tensors(checkpoint: Checkpoint, bundle_backbone: bool) -> dict[str, Tensor]:
@@ -277,8 +327,13 @@ def _anchor_tensors(anchors: Mapping[Any, Tensor]) -> dict[str, Tensor]:
     return {ANCHORS + "features": made.features.cpu(), ANCHORS + "centres": made.centres.cpu()}
 
 
-def _empty_anchors(described: Any, width: int) -> dict[Any, Tensor]:
-    return {name: torch.zeros(count, width) for name, count in described or ()}
+def _empty_anchors(described: list[tuple[Any, int]], width: int) -> dict[str, Tensor]:
+    """Return room for the tensors of anchors that a config tells the numbers of."""
+    if not described:
+        return {}
+    total = sum(count for _, count in described)
+    sizes = {"features": total, "centres": len(described)}
+    return {ANCHORS + name: torch.zeros(size, width) for name, size in sizes.items()}
 
 
 def _adaptation_tensors(learned: Adaptation | None) -> dict[str, Tensor]:
@@ -361,23 +416,26 @@ def _read_config(directory: Path) -> dict[str, Any]:
 
 
 def _stored_configs(
-    config: dict[str, Any], directory: Path
+    config: dict[str, Any], directory: Path, n_tensors: int
 ) -> tuple[NetworkConfig, PreprocessConfig]:
     """Return both configs of a checkpoint, once nothing in them is out of range."""
-    check_network(config["network"])
+    elsewhere = config.get("backbone") is not None
+    check_network(config["network"], **({} if elsewhere else {"n_tensors": n_tensors}))
     network = NetworkConfig.from_dict(config["network"])
     check_preprocess(config["preprocess"], network)
     check_classifier(config.get("classifier") or {})
     check_anchors(config.get("anchors"), network, directory / WEIGHTS_FILE)
     check_adaptation(config.get("adaptation"), network)
-    if not isinstance(config.get("lineage") or {}, dict):
-        raise InputError("lineage is a JSON object.")
-    weights = directory / WEIGHTS_FILE
-    if config.get("backbone") is not None:
+    lineage = config.get("lineage") or {}
+    if not isinstance(lineage, dict) or not all(isinstance(v, str) for v in lineage.values()):
+        raise InputError("lineage is a JSON object of texts.")
+    if elsewhere:
         check_place(config["backbone"])
-    elif weights.is_file() and least_size(network) > weights.stat().st_size:
-        raise InputError(f"the network is larger than all of {WEIGHTS_FILE}.")
     return network, PreprocessConfig.from_dict(config["preprocess"])
+
+
+def _misfit(directory: Path) -> str:
+    return f"The weights in {directory / WEIGHTS_FILE} do not fit their config"
 
 
 def _network(
@@ -385,13 +443,17 @@ def _network(
     config: dict[str, Any],
     fetch_backbone: FetchBackbone | None,
     directory: Path,
+    n_numbers: int,
 ) -> MERCLIP:
     try:
-        return MERCLIP(
-            network,
-            _towers(network, config.get("backbone"), fetch_backbone),
-            fusion_trained=bool(config.get("fusion_trained", True)),
-        )
+        backbone = config.get("backbone")
+        elsewhere = None if backbone is None else _towers(network, backbone, fetch_backbone)
+        with Backed(n_numbers, InputError(f"the network is larger than all of {WEIGHTS_FILE}.")):
+            return MERCLIP(
+                network,
+                elsewhere or build_towers(network.backbone),
+                fusion_trained=bool(config.get("fusion_trained", True)),
+            )
     except (MerclipError, OSError):
         raise
     # Layers raise whatever does not suit them, such as a width that heads do not divide.
@@ -401,37 +463,20 @@ def _network(
         ) from error
 
 
-def _towers(
-    config: NetworkConfig, backbone: dict[str, str] | None, fetch: FetchBackbone | None
-) -> Towers:
-    if backbone is None:
-        return build_towers(config.backbone)
+def _towers(config: NetworkConfig, backbone: dict[str, str], fetch: FetchBackbone | None) -> Towers:
     if fetch is None:
         raise CheckpointError("This checkpoint needs CLIP weights that are stored elsewhere.")
     return build_towers(config.backbone, fetch(backbone))
 
 
-def _load_tensors(checkpoint: Checkpoint, path: Path) -> None:
+def _load_tensors(checkpoint: Checkpoint, path: Path, described: list[tuple[Any, int]]) -> None:
+    anchors = _empty_anchors(described, checkpoint.network.config.width)
     expected = _stored_tensors(checkpoint, bundle_backbone=False)
-    anchors = _anchor_tensors(checkpoint.anchors)
     expected |= anchors | _adaptation_tensors(checkpoint.adaptation)
-    copy_strictly(expected, _read_tensors(path), f"The weights in {path} do not fit their config")
+    copy_strictly(expected, _restore_tables(read_weights(path), path), _misfit(path.parent))
     if anchors:
-        counts = [len(rows) for rows in checkpoint.anchors.values()]
-        parts = torch.split(anchors[ANCHORS + "features"], counts)
-        checkpoint.anchors = dict(zip(checkpoint.anchors, parts, strict=True))
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return _restore_tables(load_file(path))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} holds no {path.name}.") from None
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        parts = torch.split(anchors[ANCHORS + "features"], [count for _, count in described])
+        checkpoint.anchors = {name: part for (name, _), part in zip(described, parts, strict=True)}
 
 
 def _check_reference(checkpoint: Checkpoint, stored: Any, directory: Path) -> None:
@@ -440,7 +485,7 @@ def _check_reference(checkpoint: Checkpoint, stored: Any, directory: Path) -> No
     now = torch.tensor(reference_logits(checkpoint.network, checkpoint.preprocess))
     try:
         difference = float((now - torch.tensor(stored)).abs().max())
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{directory / CONFIG_FILE} is not valid: {error}") from error
     if not difference <= REFERENCE_TOLERANCE * max(1.0, float(now.abs().max())):
         warnings.warn(

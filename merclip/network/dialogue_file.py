@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from merclip._files import settled
 from merclip._version import __version__
 from merclip.errors import CheckpointError, InputError
 from merclip.network.anchors import Anchors
-from merclip.network.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from merclip.network.checkpoint import CONFIG_FILE, WEIGHTS_FILE, write_model_files
 from merclip.network.dialogue import DialogueConfig, DialogueNetwork
-from merclip.network.weights import copy_strictly, read_weights
+from merclip.network.vega_file import load_vega_network
+from merclip.network.weights import Backed, copy_strictly, read_weights
 
 ARCHITECTURE = "merclip-conversation"
 FORMAT_VERSION = 1
@@ -50,8 +52,6 @@ def save_dialogue_network(
     InputError
         It is a file, cannot be written, or has a ``config.json`` or weights of another kind.
     """
-    from safetensors.torch import save_file
-
     _check_free(directory)
     config = {**asdict(network.config), "widths": dict(network.config.widths)}
     anchors = None if network.anchors is None else network.anchors.counts.tolist()
@@ -66,20 +66,12 @@ def save_dialogue_network(
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{str(directory)!r} cannot be written: {error}") from error
-    # safetensors makes its file private; a model is read by whoever may read its config.
-    (directory / WEIGHTS_FILE).chmod((directory / CONFIG_FILE).stat().st_mode & 0o777)
+    write_model_files(directory, content, tensors)
     return directory
 
 
 def load_dialogue_network(directory: Path) -> tuple[DialogueNetwork, dict[str, Any]]:
-    """Read what `save_dialogue_network` wrote.
+    """Read what `save_dialogue_network` wrote, or VEGA's own file of weights.
 
     Raises
     ------
@@ -87,20 +79,27 @@ def load_dialogue_network(directory: Path) -> tuple[DialogueNetwork, dict[str, A
         A file is missing or broken, is of another kind or a newer merclip, or weights
         do not fit the config.
     """
+    if directory.is_file():
+        return load_vega_network(directory)
+    with settled(directory):
+        return _load(directory)
+
+
+def _load(directory: Path) -> tuple[DialogueNetwork, dict[str, Any]]:
     content = _read(directory)
     tensors = read_weights(directory / WEIGHTS_FILE)
     try:
         config = DialogueConfig(**_network(content))
         values = _values(content)
         anchors = _anchors(content, tensors)
-        # Before memory is set aside for it, a network that is only claimed is found out.
-        with torch.device("meta"):
-            claimed = DialogueNetwork(config, anchors)
+        larger = InputError(f"the network is larger than all of {WEIGHTS_FILE}")
+        with Backed(sum(tensor.numel() for tensor in tensors.values()), larger):
+            network = DialogueNetwork(config, anchors)
     except (InputError, TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{directory / CONFIG_FILE} cannot be used: {error}") from error
-    _check(claimed.state_dict(), tensors, directory)
-    network = DialogueNetwork(config, anchors)
-    copy_strictly(network.state_dict(), tensors, f"The weights in {directory} do not fit")
+    copy_strictly(
+        network.state_dict(), tensors, f"The weights in {directory} do not fit its config"
+    )
     return network.eval(), values
 
 
@@ -163,22 +162,12 @@ def _anchors(content: dict[str, Any], tensors: dict[str, Tensor]) -> Anchors | N
     return Anchors(list(torch.split(features.detach().float(), counts)))
 
 
-def _check(claimed: dict[str, Tensor], found: dict[str, Tensor], directory: Path) -> None:
-    wrong = sorted(
-        {name for name in claimed if name not in found or found[name].shape != claimed[name].shape}
-        | (set(found) - set(claimed))
-    )
-    if wrong:
-        raise CheckpointError(
-            f"The weights in {directory} do not fit its config: missing, unexpected or of another "
-            f"shape are {wrong[:8]}{' and more' if len(wrong) > 8 else ''}."
-        )
-
-
 def _check_free(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{str(directory)!r} is a file: give a directory.")
-    if any((directory / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE)):
+    with settled(directory):
+        if not any((directory / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE)):
+            return
         try:
             _read(directory)
         except CheckpointError:

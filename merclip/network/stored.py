@@ -12,17 +12,26 @@ from typing import TYPE_CHECKING, Any
 from merclip.errors import InputError
 from merclip.network.backbone import architecture
 from merclip.network.config import DecoderConfig, NetworkConfig
-from merclip.network.residual import is_residual
 from merclip.preprocess.config import AudioConfig, PreprocessConfig, VisionConfig
 
 if TYPE_CHECKING:
     from typing import TypeGuard
 
 _LARGEST = 2**20
+_LAYERS = 1024
+"""The most of them where the weights are not there to be counted."""
+_CONTEXT_LENGTH = 4096
+_LEAST_TOKENS = 3
+"""Start, end and one of a text."""
+_PIXELS, _PATCHES, _STATES = 2**20, 2**14, 2**27
+"""Of a picture; and numbers that a layer may hold for one."""
+_FRAMES_BYTES, _FILTERS = 2**30, 2**24
+"""Of a clip's frames or segments; and numbers in a table of mel filters."""
 _DEEPEST = 256
 _DEPTHS = {"layers", "blocks", "trunks", "depth", "heads", "mlp_ratio"}
 _NESTING = 6
 _ITEMS = 1000
+_WHOLE = {"embed_dim", "context_length", "vocab_size", "width", "heads", "hidden", "head_width"}
 _MAY_BE_ZERO = {
     *("n_query_contexts", "n_label_contexts", "token_rank", "n_classes", "dropout"),
     "anchor_hidden",
@@ -40,8 +49,14 @@ _FILE = re.compile(r"\w[\w.-]*")
 _REVISION = re.compile(r"\w[\w./-]*")
 
 
-def check_network(values: Any) -> None:
+def check_network(values: Any, n_tensors: int = _LAYERS) -> None:
     """Check the types and sizes of a stored network, before anything is built.
+
+    Parameters
+    ----------
+    values : object
+    n_tensors : int
+        Of the weights, which bound how many layers there can be.
 
     Raises
     ------
@@ -55,10 +70,62 @@ def check_network(values: Any) -> None:
     backbone = values.get("backbone")
     if not isinstance(backbone, Mapping):
         raise InputError("network has no backbone.")
-    architecture(backbone)
-    name = str(backbone["vision_cfg"].get("timm_model_name") or "")
+    check_backbone(backbone, n_tensors - 3 * int(values.get("decoder", {}).get("depth", 1)))
+    length = int(backbone["text_cfg"].get("context_length", 77))
+    for name in ("n_query_contexts", "n_label_contexts"):
+        if values.get(name, 0) + _LEAST_TOKENS > length:
+            raise InputError(f"{name} leaves no room for a text among {length} tokens.")
+
+
+def check_backbone(backbone: Mapping[str, Any], n_tensors: int = _LAYERS) -> None:
+    """Check CLIP's architecture in a file from elsewhere, before anything is built.
+
+    Parameters and errors are those of `check_network`.
+    """
+    _check_numbers(dict(backbone), "backbone")
+    described = architecture(backbone)
+    pictures = [described[key] for key in ("vision_cfg", "audio_cfg") if key in described]
+    towers = [*pictures, described["text_cfg"]]
+    name = str(described["vision_cfg"].get("timm_model_name") or "")
     if re.search(r"[:/\\]", name):
         raise InputError(f"timm_model_name {name!r} names a model from elsewhere.")
+    for values in (described, *towers):
+        for key in _WHOLE & set(values):
+            if type(values[key]) is not int or values[key] < 1:
+                raise InputError(f"{key} is a whole number of at least 1, got {values[key]!r}.")
+        size = values.get("image_size", 224)
+        if not (type(size) is int and size > 0) and not _is_size(size):
+            raise InputError(f"image_size cannot be {size!r}.")
+    if described["text_cfg"].get("context_length", 77) > _CONTEXT_LENGTH:
+        raise InputError(f"context_length is at most {_CONTEXT_LENGTH:,}.")
+    if sum(map(_n_layers, towers)) > n_tensors:
+        raise InputError("it has more layers than the weights have tensors.")
+    for tower in pictures:
+        _check_work(tower)
+
+
+def _n_layers(tower: Mapping[str, Any]) -> int:
+    """Return how many layers a tower claims."""
+    stages = tower.get("layers", 0)
+    layers = sum(map(int, stages)) if isinstance(stages, (list, tuple)) else int(stages or 0)
+    blocks = int(tower.get("blocks", 0)) * int(tower.get("trunks", 1))
+    return layers + blocks * max(1, len(tower.get("widths", ())) - 1)
+
+
+def _check_work(tower: Mapping[str, Any]) -> None:
+    """Refuse pictures that a tower would need much memory and time for, whatever its weights."""
+    size = tower.get("image_size", 224)
+    height, width = (size, size) if isinstance(size, int) else size
+    patch = tower.get("patch_size", 2)
+    sides = (patch, patch) if isinstance(patch, int) else patch
+    if not (_is_size(sides) and height * width <= _PIXELS):
+        raise InputError(f"image_size {size!r} and patch_size {patch!r} cannot be.")
+    if "patch_size" in tower and height * width / math.prod(sides) > _PATCHES:
+        raise InputError(f"image_size {size!r} has too many patches of {patch!r}.")
+    widths = tower.get("widths", (tower.get("width", 64),))
+    states = [height * width * int(n) / 4 ** (i + 1) for i, n in enumerate(widths)]
+    if max(states, default=0) > _STATES and "patch_size" not in tower:
+        raise InputError(f"image_size {size!r} is too much for stages of widths {widths!r}.")
 
 
 def check_preprocess(values: Any, network: NetworkConfig) -> None:
@@ -74,7 +141,7 @@ def check_preprocess(values: Any, network: NetworkConfig) -> None:
     _check_kinds(AudioConfig, values.get("audio", {}), "audio")
     config = PreprocessConfig.from_dict(values)
     for part in (config.vision.mean, config.vision.std):
-        if len(part) != 3 or not all(isinstance(v, (int, float)) for v in part):
+        if len(part) != 3 or not all(map(_is_number, part)):
             raise InputError("mean and std are three numbers each.")
     if not all(value > 0 for value in config.vision.std):
         raise InputError("std is positive.")
@@ -112,14 +179,19 @@ def check_classifier(values: Any) -> None:
         raise InputError("classifier is a JSON object.")
     labels, threshold = values.get("labels"), values.get("threshold")
     # The embedded model's names stand as the keys of an object.
-    if labels is not None and not _are_pairs(labels, (str, int)):
+    named = labels is None or _are_pairs(labels, (str, int))
+    if not named or not all(map(_are_texts, dict(_as_pairs(labels or [])).values())):
         raise InputError("labels are names with their descriptions.")
     prompt = values.get("prompt")
-    prompts = prompt if isinstance(prompt, list) else [prompt or "{}"]
-    if not all(isinstance(text, str) for text in prompts):
-        raise InputError("prompt is a string, or a list of strings.")
-    if not (threshold is None or _is_number(threshold) or _are_pairs(threshold, (str, int))):
-        raise InputError("threshold is a number, or pairs of a name and a number.")
+    prompts = ["{}"] if prompt is None else prompt if isinstance(prompt, list) else [prompt]
+    if not prompts or not all(isinstance(text, str) and text.count("{}") == 1 for text in prompts):
+        raise InputError("prompt is a text with one {}, or a list of them.")
+    pairs = [["", threshold]] if _is_number(threshold) else threshold
+    if pairs is not None and not (
+        _are_pairs(pairs, (str, int))
+        and all(_is_number(value) and 0 <= value <= 1 for _, value in _as_pairs(pairs))
+    ):
+        raise InputError("threshold is a number in [0, 1], or pairs of a name and one.")
     if not isinstance(values.get("multi_label", False), bool):
         raise InputError("multi_label is true or false.")
     if values.get("predict_from", "labels") not in ("labels", "anchors", "both"):
@@ -167,21 +239,6 @@ def check_adaptation(described: Any, network: NetworkConfig) -> None:
     pairs = isinstance(prior, list) and _are_pairs(prior, (str, int))
     if not pairs or not all(_is_number(v) and 0 <= v <= 1 for _, v in prior):
         raise InputError("prior of an adaptation has pairs of a label and its share.")
-
-
-def least_size(config: NetworkConfig) -> int:
-    """Return fewer than the numbers in the towers of a network, to compare with a file's size."""
-    text, vision = config.backbone["text_cfg"], config.backbone["vision_cfg"]
-    width = int(text.get("width", 512))
-    total = int(text.get("layers", 12)) * 4 * width**2 + int(text.get("vocab_size", 49408)) * width
-    total += 2 * (1 + len(config.fusion)) * config.width * config.anchor_hidden
-    if is_residual(vision):
-        widths = [int(width) for width in vision.get("widths", (1,))]
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        return total + 9 * sum(before * after for before, after in pairs)
-    if isinstance(vision.get("layers", 12), int) and not vision.get("timm_model_name"):
-        total += int(vision.get("layers", 12)) * 4 * int(vision.get("width", 768)) ** 2
-    return total
 
 
 def _check_numbers(value: Any, where: str, nesting: int = 0) -> None:
@@ -249,6 +306,14 @@ def _check_audio(config: PreprocessConfig, network: NetworkConfig) -> None:
         raise InputError("rate, segment and n_fft do not go together.")
     if audio.win_length > audio.n_fft or not audio.f_min < audio.f_max <= audio.rate / 2:
         raise InputError("n_fft, win_length, f_min, f_max and rate do not go together.")
+    windows = audio.segment_samples // audio.hop_length + 1
+    segment = max(math.prod(size) * 12, windows * audio.n_mels * 4)
+    for name, n_bytes in {"n_frames": config.image_size**2 * 3, "n_segments": segment}.items():
+        number = getattr(config.vision if name == "n_frames" else audio, name)
+        if number * n_bytes > _FRAMES_BYTES:
+            raise InputError(f"{name} is {number!r}, too many for a clip.")
+    if audio.n_fft * max(audio.n_mels, windows) > 2 * _FILTERS:
+        raise InputError("n_fft, n_mels, segment and hop_length make tables that are too large.")
     if audio.overlap >= 1:
         raise InputError(f"overlap lies in [0, 1), got {audio.overlap!r}.")
 
@@ -268,15 +333,25 @@ def _check_calibration(values: Any) -> None:
     if values is None:
         return
     temperature = values.get("temperature") if isinstance(values, Mapping) else None
-    if not _is_number(temperature) or not 0 < temperature < math.inf:
-        raise InputError("calibration has a positive temperature.")
+    if not _is_number(temperature) or not 1e-6 <= temperature <= 1e6:
+        raise InputError(f"calibration has no temperature {temperature!r}.")
     if not isinstance(values.get("labels"), (list, type(None))):
         raise InputError("calibration has a list of labels.")
+    if values.get("predict_from", "labels") not in ("labels", "anchors", "both"):
+        raise InputError("calibration is of 'labels', 'anchors' or 'both'.")
+
+
+def _as_pairs(values: Any) -> Any:
+    return [list(pair) for pair in values.items()] if isinstance(values, Mapping) else values
+
+
+def _are_texts(value: Any) -> bool:
+    texts = value if isinstance(value, list) else [value]
+    return bool(texts) and all(isinstance(text, str) for text in texts)
 
 
 def _are_pairs(values: Any, names: tuple[type, ...]) -> bool:
-    if isinstance(values, Mapping):
-        values = [list(pair) for pair in values.items()]
+    values = _as_pairs(values)
     return isinstance(values, list) and all(
         isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], names) for pair in values
     )

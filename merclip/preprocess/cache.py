@@ -22,7 +22,7 @@ from merclip._version import __version__
 from merclip.errors import InputError, InputTypeError, MerclipWarning
 from merclip.inputs import with_media
 from merclip.preprocess.content import Content, content_of
-from merclip.preprocess.features import ClipFeatures
+from merclip.preprocess.features import MODALITIES, ClipFeatures, are_features
 from merclip.preprocess.sample import Preprocessor, Sample
 from merclip.preprocess.store import Store, open_store
 from merclip.types import Clip
@@ -33,7 +33,6 @@ MAX_BYTES = 10 * 2**30
 _FORMAT = 1
 _PACKAGES = ("torch", "torchaudio", "av", "open_clip_torch")
 _CODE = ("media/*.py", "preprocess/*.py", "network/*.py", "inputs.py", "types.py")
-_MODALITIES = "LVA"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class FeatureCache:
 
     A clip is found again by its content, not by its name, and only by a model with
     the very same encoders that reads it in the same way. Several processes may share
-    a directory. Errors are not kept.
+    a directory. Errors are not kept. What is kept is as confidential as the clips, and only
+    the user whose process made it can read it.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class FeatureCache:
         """
         folder = os.path.abspath(self.directory)
         try:
-            os.makedirs(folder, exist_ok=True)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"The feature cache {folder!r} cannot be made ({error.strerror}): give another "
@@ -207,7 +207,8 @@ class Place:
 
     def save(self, encoded: Encoded) -> None:
         """Keep features, unless the clip's file has changed while it was read."""
-        if all(content.still_holds() for content in self.contents):
+        fit = are_features(encoded.sequences)
+        if fit and all(content.still_holds() for content in self.contents):
             self.store.write(self._name, _pack(encoded, self.key, self._sources))
 
     @property
@@ -290,6 +291,8 @@ def _pack(encoded: Encoded, key: str, sources: list[str | None]) -> bytes:
 def _unpack(content: bytes, key: str, sources: list[str | None]) -> Encoded | None:
     try:
         tensors = safetensors.torch.load(content)
+        if not are_features(tensors):
+            return None
         n_bytes = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + n_bytes])["__metadata__"]
         info = json.loads(metadata["info"])
@@ -299,11 +302,14 @@ def _unpack(content: bytes, key: str, sources: list[str | None]) -> Encoded | No
         if not whole or other or info["key"] != key:
             return None
         kinds = {kind.__name__: kind for kind in MerclipWarning.__subclasses__()}
-        warnings = tuple(kinds[name](message) for name, message in info["warnings"])
+        warnings = tuple(kinds[name](str(message)) for name, message in info["warnings"])
+        faces = info["faces"]
+        if not (faces is None or (type(faces) is int and faces >= 0)):
+            return None
     except Exception:  # whatever is wrong with an entry, it is as if it were not there
         return None
-    sequences = {letter: tensors[letter] for letter in _MODALITIES if letter in tensors}
-    return Encoded(sequences, warnings, info["faces"])
+    sequences = {letter: tensors[letter] for letter in MODALITIES if letter in tensors}
+    return Encoded(sequences, warnings, faces)
 
 
 def _checksum(info: str, tensors: Mapping[str, Tensor]) -> str:

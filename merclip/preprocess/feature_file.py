@@ -9,11 +9,9 @@ neither needs room for all of it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from merclip._files import replacing
 from merclip.errors import FeaturesNotFoundError, InputError, InputTypeError
 
 if TYPE_CHECKING:
@@ -141,17 +140,12 @@ def write_features(
     place = Path(_absolute(path))
     small = _small_tensors(clips, origin)
     header = _header(small, _widths(clips), dtype)
-    part = place.with_name(f"{place.name}.{secrets.token_hex(8)}.part")
     try:
-        with open(part, "xb") as file:
+        with replacing(place) as part, open(part, "wb") as file:
             _write(file, header, small, clips, dtype)
-        os.replace(part, place)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"Features cannot be written to {str(place)!r}: {reason}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _absolute(path: Any) -> str:
@@ -183,8 +177,6 @@ def _write(
         for sequence in _sequences(clips, letter):
             file.write(_narrowed(sequence, dtype).numpy().tobytes())
     file.write(small[_CLIPS].numpy().tobytes())
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _narrowed(sequence: Tensor, dtype: str) -> Tensor:
@@ -286,13 +278,25 @@ def _check(tensors: Mapping[str, Tensor], clips: Mapping[str, Any]) -> None:
             raise ValueError(f"{_ends(letter)} is not a whole number for each of {n_clips} clips")
         if int(ends[0]) < 0 or bool((ends.diff() < 0).any()) or int(ends[-1]) != len(joined):
             raise ValueError(f"{_ends(letter)} does not divide {letter}")
+    if len({tensors[letter].shape[1] for letter in letters}) > 1:
+        raise ValueError("its embeddings are not of one width")
     notes, note_of = clips["notes"], clips["note_of"]
-    if len(note_of) != n_clips or not all(0 <= number < len(notes) for number in note_of):
+    numbers = all(type(number) is int and 0 <= number < len(notes) for number in note_of)
+    if len(note_of) != n_clips or not numbers:
         raise ValueError("it does not say of each clip what is known")
     strings = all(name is None or isinstance(name, str) for name in clips["ids"])
-    known = all(set(note) == {"warnings", "error", "faces"} for note in notes)
-    if not (strings and known and isinstance(clips["origin"], str)):
+    if not (strings and all(map(_is_note, notes)) and isinstance(clips["origin"], str)):
         raise ValueError("what it says of clips is not what merclip writes")
+
+
+def _is_note(note: Any) -> bool:
+    """Return whether this is what is known of a clip besides its embeddings."""
+    if not isinstance(note, dict) or set(note) != {"warnings", "error", "faces"}:
+        return False
+    warnings, error, faces = note["warnings"], note["error"], note["faces"]
+    said = isinstance(warnings, list) and all(isinstance(text, str) for text in warnings)
+    counted = faces is None or (type(faces) is int and faces >= 0)
+    return said and counted and (error is None or isinstance(error, str))
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from merclip.errors import InputError
 from merclip.preprocess.feature_file import FeatureFile, open_features, write_features
 
 MODALITIES = {"L": "text", "V": "video", "A": "audio"}
@@ -115,7 +116,8 @@ class Features(Sequence[ClipFeatures]):
         FeaturesNotFoundError
             There is no such file.
         InputError
-            It is not a file of features, or not a whole one.
+            It is not a file of features, or not a whole one; a clip whose embeddings are
+            NaN or infinite is found where it is used.
 
         Examples
         --------
@@ -198,11 +200,31 @@ class _Stored(Sequence[ClipFeatures]):
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
         row = int(self.rows[index])
-        return ClipFeatures(self.file.sequences(row), **self.file.facts(row))
+        sequences = self.file.sequences(row)
+        if not are_features(sequences):
+            raise InputError(
+                f"Clip {row} in {self.file.path!r} has embeddings that are NaN or infinite: the "
+                "file is damaged."
+            )
+        return ClipFeatures(sequences, **self.file.facts(row))
 
     def select(self, positions: np.ndarray[Any, Any]) -> _Stored:
         """Return some of these clips, none of them read yet."""
         return _Stored(self.file, self.rows[positions])
+
+
+def are_features(sequences: Mapping[str, Tensor]) -> bool:
+    """Return whether each modality has rows of finite numbers, all of one width."""
+    if not set(sequences) <= set(MODALITIES):
+        return False
+    return len({part.shape[-1] for part in sequences.values() if part.ndim}) <= 1 and all(
+        part.ndim == 2 and part.numel() and part.is_floating_point() and _is_finite(part)
+        for part in sequences.values()
+    )
+
+
+def _is_finite(part: Tensor) -> bool:
+    return bool(torch.isfinite(part).all())
 
 
 def pad_features(clips: Sequence[ClipFeatures], device: torch.device | str = "cpu") -> FeatureBatch:

@@ -7,6 +7,7 @@ import functools
 import os
 import re
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -33,6 +34,9 @@ class _Entry(NamedTuple):
 class Store:
     """Files by key, those least recently used removed where they grow too many.
 
+    Files are the user's own: they and their folders are for nobody else, and what belongs to
+    somebody else, or leads elsewhere, is not read.
+
     Safe for several threads and processes: a file appears whole or not at all.
     Each process counts what it writes, and looks at the whole folder at least once in
     a sixteenth of `max_bytes`, so each may be over the limit by as much for a moment.
@@ -54,8 +58,10 @@ class Store:
         """Return the content of a file and count it as used, or None if there is none."""
         path = self._path(name)
         try:
-            content = path.read_bytes()
+            content = None if path.parent.is_symlink() else _read_own(path, self.max_bytes)
         except OSError:
+            return None
+        if content is None:
             return None
         with contextlib.suppress(OSError):  # the folder may be read-only
             _touch(path)
@@ -89,10 +95,13 @@ class Store:
 
     def _write(self, name: str, content: bytes) -> None:
         path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if path.parent.is_symlink():
+            raise OSError(f"{path.parent} leads elsewhere")
         part = path.with_name(f"{name}.{secrets.token_hex(8)}.part")
         try:
-            with open(part, "xb") as file:
+            with open(part, "xb", opener=_open_private) as file:
                 file.write(content)
             _touch(part)
             os.replace(part, path)
@@ -121,7 +130,7 @@ class Store:
         """Yield all files of the store, and remove what killed processes left half-written."""
         for file in _files(self.folder):
             with contextlib.suppress(OSError):
-                found = file.stat()
+                found = file.stat(follow_symlinks=False)
                 if _ENTRY.fullmatch(file.name):
                     yield _Entry(found.st_mtime_ns, found.st_size, file.path)
                 elif _PART.fullmatch(file.name) and time.time() - found.st_mtime > _PART_SECONDS:
@@ -136,10 +145,25 @@ def open_store(folder: str, max_bytes: int) -> Store:
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
     with contextlib.suppress(OSError), os.scandir(folder) as found:
-        names = [entry.path for entry in found if _FOLDER.fullmatch(entry.name)]
+        folders = [entry for entry in found if entry.is_dir(follow_symlinks=False)]
+        names = [entry.path for entry in folders if _FOLDER.fullmatch(entry.name)]
         for name in names:
             with contextlib.suppress(OSError), os.scandir(name) as files:
                 yield from files
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _read_own(path: Path, most: int) -> bytes | None:
+    """Return the content of a plain file of this user's; None for anything else."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+        found = os.fstat(file.fileno())
+        own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+        plain = stat.S_ISREG(found.st_mode) and own and found.st_size <= most
+        return file.read() if plain else None
 
 
 def _touch(path: Path) -> None:

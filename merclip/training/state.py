@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from merclip.errors import CheckpointError
+from merclip._files import replacing
+from merclip.errors import CheckpointError, InputError
 
 logger = logging.getLogger("merclip")
 STATE_FILE = "training_state.pt"
@@ -60,7 +60,13 @@ def save_state(
     best: BestState,
     history: list[dict[str, Any]],
 ) -> None:
-    """Write the state of a run after an epoch, so that a kill loses no more than one."""
+    """Write the state of a run after an epoch, so that a kill loses no more than one.
+
+    Raises
+    ------
+    InputError
+        It cannot be written, as on a full disk.
+    """
     state = {
         "identity": identity,
         "weights": [tensor.detach().cpu() for tensor in best.live],
@@ -71,10 +77,13 @@ def save_state(
         "history": history,
         "generator": torch.get_rng_state(),
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / (STATE_FILE + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, directory / STATE_FILE)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with replacing(directory / STATE_FILE) as part:
+            torch.save(state, part)
+    # torch turns what the system says of a full disk into errors of its own.
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{directory / STATE_FILE} cannot be written: {error}") from error
 
 
 def load_state(
