@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor
 
 from merclip._optional import import_pandas
+from merclip._random import seeded
 from merclip._shown import shown
 from merclip._warn import Skipped
 from merclip.anchors import (
@@ -1243,9 +1244,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         choose_device(self.device)
         access = access or self._hub_access()
         # Layers that the model does not bring start from random_state.
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which seeds every GPU too.
-            torch.default_generator.manual_seed(seed_of(self.random_state))
+        with seeded(seed_of(self.random_state)):
             checkpoint = load_model(
                 self.model,
                 pretrained=self.pretrained,

@@ -13,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor
 
+from merclip._random import seeded
 from merclip._shown import shown
 from merclip._warn import warn
 from merclip.anchors import AnchorsLike, anchors_of, check_names, embedded, listed
@@ -20,6 +21,7 @@ from merclip.classifier import EmotionClassifier
 from merclip.dialogues import LETTERS, NAMELESS, Dialogue, as_dialogues, called
 from merclip.engine import choose_device
 from merclip.errors import (
+    DivergenceError,
     InputError,
     InputTypeError,
     LabelError,
@@ -199,6 +201,8 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             `y` has labels that `labels` lacks, or one class alone.
         InputError
             Dialogues and labels do not fit together, or dialogues have different features.
+        DivergenceError
+            The loss became infinite or no number; nothing was learned.
 
         Examples
         --------
@@ -665,8 +669,7 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         anchors = self._anchors()
         if anchors is None and self.predict_from != "labels":
             raise InputError(f"predict_from={self.predict_from!r} needs anchors=.")
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed_of(self.random_state))
+        with seeded(seed_of(self.random_state)):
             return DialogueNetwork(config, anchors).to(choose_device(self.device))
 
     def _train(self, train: list[EncodedDialogue], held_out: list[EncodedDialogue]) -> None:
@@ -680,7 +683,11 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             callbacks=list(self.callbacks or ()),
             progress=bool(self.verbose),
         )
-        trainer.fit(train, held_out)
+        try:
+            trainer.fit(train, held_out)
+        except DivergenceError:
+            del self.network_  # of no use to anybody, and not to be saved
+            raise
         self.history_, self.interrupted_ = trainer.history, trainer.interrupted
 
     def _anchors(self) -> Anchors | None:

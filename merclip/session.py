@@ -15,7 +15,13 @@ from torch import Tensor
 from merclip._warn import warn
 from merclip.anchors import BY_LABELS, Answers
 from merclip.engine import Engine, Reading, choose_device, label_tokens
-from merclip.errors import DeviceError, LabelError, MerclipError, MerclipWarning
+from merclip.errors import (
+    DeviceError,
+    DivergenceError,
+    LabelError,
+    MerclipError,
+    MerclipWarning,
+)
 from merclip.hub import HubAccess
 from merclip.hub.layouts import ClipWeights
 from merclip.hub.models import find_model
@@ -184,17 +190,22 @@ class Session:
         if not going_on:
             self.stream = Stream()
         tokens = label_tokens(labels, prompts, network.max_label_tokens, on_long_label)
-        outcome = fit_network(
-            self.engine,
-            clips,
-            targets,
-            labels.classes,
-            tokens,
-            settings,
-            sample_weight=sample_weight,
-            groups=groups,
-            stream=self.stream if going_on else None,
-        )
+        try:
+            outcome = fit_network(
+                self.engine,
+                clips,
+                targets,
+                labels.classes,
+                tokens,
+                settings,
+                sample_weight=sample_weight,
+                groups=groups,
+                stream=self.stream if going_on else None,
+            )
+        except DivergenceError:
+            # Its optimiser goes by what diverged.
+            self.stream = Stream()
+            raise
         if not same_labels:
             self.engine.forget_labels()
         self.checkpoint.encoders_trained |= settings.tune == "full"

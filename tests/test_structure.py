@@ -13,7 +13,10 @@ import merclip
 
 PACKAGE = Path(merclip.__file__).parent
 ROOMS = [
-    {"errors", "types", "_version", "_optional", "_shown", "_warn", "_progress", "_ahead"},
+    {
+        *("errors", "types", "_version", "_optional", "_shown", "_warn", "_progress", "_ahead"),
+        "_random",
+    },
     {"media"},
     {"inputs"},
     {"preprocess"},
