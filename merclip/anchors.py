@@ -26,7 +26,7 @@ from merclip.errors import (
     MerclipError,
     MerclipWarning,
 )
-from merclip.inputs import ENCODED, BrokenRow, as_ours
+from merclip.inputs import ENCODED, BrokenRow, as_ours, as_source
 from merclip.labels import Label, LabelSet
 from merclip.media import frame_to_rgb
 from merclip.network import MERCLIP
@@ -35,16 +35,24 @@ from merclip.types import Clip, Listed, Video, is_tensor
 
 if TYPE_CHECKING:
     import av
+    import PIL.Image
 
 Source: TypeAlias = Literal["labels", "anchors", "both"]
 _NAMED = 10
 """Bad pictures that a message lists."""
 
 PictureLike: TypeAlias = Union[
-    str, os.PathLike[str], bytes, BinaryIO, np.ndarray[Any, Any], torch.Tensor, "av.VideoFrame"
+    str,
+    os.PathLike[str],
+    bytes,
+    BinaryIO,
+    np.ndarray[Any, Any],
+    torch.Tensor,
+    "av.VideoFrame",
+    "PIL.Image.Image",
 ]
 """A picture: a path, the bytes of a file, a binary file, an array of shape (H, W, 3) as for
-`Video` or (H, W) where it is grey, or a frame that PyAV decoded. Of a video each frame that is
+`Video` or (H, W) where it is grey, an image of PIL, or a frame that PyAV decoded. Of a video each frame that is
 read is one exemplar."""
 
 PicturesLike: TypeAlias = PictureLike | Listed[PictureLike]
@@ -317,6 +325,7 @@ def _files(folder: Path) -> list[str]:
 def _clip(picture: Any) -> Clip:
     """Return a picture as a clip; one that is none says so when it is read."""
     try:
+        picture = as_source(picture)
         if isinstance(picture, np.ndarray) or is_tensor(picture):
             grey = picture.ndim == 2
             return Clip(video=Video(picture[..., None] if grey else picture, fps=1.0))
@@ -325,8 +334,7 @@ def _clip(picture: Any) -> Clip:
         if not (isinstance(picture, (*ENCODED, Video)) or hasattr(picture, "read")):
             raise InputTypeError(
                 "A picture is a path, bytes, a binary file, an array of shape (H, W, 3) or "
-                f"(H, W), or a frame of PyAV, got {type(picture).__name__}; of a PIL image give "
-                "numpy.asarray(image.convert('RGB'))."
+                f"(H, W), an image of PIL, or a frame of PyAV, got {type(picture).__name__}."
             )
         return Clip(video=picture)
     except Exception as error:

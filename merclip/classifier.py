@@ -34,11 +34,20 @@ from merclip.anchors import (
 from merclip.engine import Face, OnError, Reading, check_origin, choose_device
 from merclip.errors import InputError, LabelError, MerclipError, NotFittedError
 from merclip.hub import HubAccess, load_model, push_directory, write_model
-from merclip.inputs import Given, as_clips, given_targets, index_of, iter_clips
+from merclip.inputs import (
+    Given,
+    as_clips,
+    given_targets,
+    index_of,
+    is_labelled,
+    iter_clips,
+    to_learn_from,
+)
 from merclip.labels import (
     LabelSet,
     LabelsLike,
     TargetsLike,
+    are_places,
     encode_label_sets,
     encode_targets,
     encode_truth,
@@ -347,11 +356,16 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : Clips, list of Clip or dict, DataFrame, data set or Features
-            None sets up the labels alone, for zero-shot use.
+            None sets up the labels alone, for zero-shot use. A `Dataset` of
+            `merclip.datasets` brings `y` and `groups`; its test part is left out, and
+            its validation part is held out where `validation` is "auto".
         y : sequence of length n, optional
             One label for each clip; with ``multi_label=True`` a collection of
-            labels for each, or an indicator matrix whose columns follow
-            `classes_`. None takes the column "label" of `X`.
+            labels for each, or an indicator matrix, which may be sparse, whose columns
+            follow `classes_`. None takes the column "label" of `X`. Whole numbers, as
+            scikit-learn puts them in the place of labels, are places in the sorted
+            `labels`, with a warning, and then what `predict` gives; without `labels`
+            they are learned as they are.
         sample_weight : sequence of float, optional
         groups : sequence, optional
             Speaker or dialogue of each clip; validation keeps groups whole.
@@ -366,6 +380,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             `y` has labels that `labels` lacks, or one class alone.
         InputError
             `X` and `y` differ in length.
+        DivergenceError
+            The loss became infinite or no number; the classifier is as it was before.
 
         Examples
         --------
@@ -380,6 +396,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not (self.warm_start and hasattr(self, "_session")):
             self._load()
         self.history_: list[dict[str, Any]] = []
+        self.__dict__.pop("_numbered", None)
         if X is None:
             if self.labels is None and self.anchors is None:
                 raise NotFittedError("fit() without clips needs labels=.")
@@ -387,14 +404,17 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise InputError("y goes with X: give the clips too.")
             self._required_labels()
             return self
+        X, groups, validation = to_learn_from(X, groups, self.validation)
         clips, y = self._labelled(X, y)
         labels = self._labels_for(y)
+        if not self.multi_label and are_places(y, labels):
+            self._numbered = labels
         targets = self._targets(y, labels)
         if self.tune == "none":
             return self._fit_temperature(clips, targets, labels)
         if not self.multi_label and len(np.unique(targets)) < 2:
             raise InputError("y has one class alone; there is nothing to tell apart.")
-        settings = self._settings(least_classes=2)
+        settings = self._settings(least_classes=2, validation=validation)
         return self._train(clips, targets, labels, settings, sample_weight, groups)
 
     def partial_fit(
@@ -408,6 +428,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : as for `fit`
+            Of a `Dataset` with parts those of training are learned from.
         y : as for `fit`, optional
         classes : sequence, optional
             All labels that will ever come; needed in the first call unless
@@ -443,6 +464,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"classes={shown(list(LabelSet.of(classes).names))} are not those that are learned "
                 f"already, {shown(list(labels.names))}; start anew with another classifier."
             )
+        X, _, held_out = to_learn_from(X, None, "auto")
+        if isinstance(held_out, np.ndarray):
+            X = X.select(~held_out)
         clips, y = self._labelled(X, y)
         targets = self._targets(y, labels)
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)
@@ -719,7 +743,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         from merclip.evaluation.protocols import evaluate
 
-        return evaluate(self, X, y, labels=labels)
+        own = X if is_labelled(X) else None
+        groups = None if own is None else own.groups
+        if labels is None and hasattr(self, "_numbered"):
+            names, y = self.labels_.classes, given_targets(X, y, some=self.on_error != "raise")
+            y = names[encode_targets(y, self.classes_)]
+        return evaluate(self, X, y, labels=labels, groups=groups, data=own)
 
     # Predicting: rich results -----------------------------------------------
 
@@ -899,6 +928,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._ready()
         other = copy.copy(self)
+        other.__dict__.pop("_numbered", None)
         other.labels = labels
         known = other._required_labels().names
         if self.anchors is not None:
@@ -1150,8 +1180,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def classes_(self) -> Array:
-        """Sorted labels."""
-        return self._required_labels().classes
+        """Sorted labels; or their numbers, where `fit` was given these."""
+        return self._classes(self._required_labels())
 
     @property
     def labels_(self) -> LabelSet:
@@ -1292,10 +1322,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the labels of a fit: those given, or those of the anchors and of `y`."""
         if self.labels is not None:
             return LabelSet.of(self.labels)
-        if self.anchors is None:
-            return LabelSet.of(names_in(y, self.multi_label))
-        named = anchor_labels(self.anchors).to_dict()
-        return LabelSet.of(named | {n: n for n in names_in(y, self.multi_label) if n not in named})
+        named = None if self.anchors is None else anchor_labels(self.anchors)
+        return LabelSet.learned(names_in(y, self.multi_label), named)
 
     def _exemplars(self, labels: LabelSet | None = None) -> Mapping[Any, Tensor]:
         """Return embedded pictures by label: those given, or those that the model has."""
@@ -1379,6 +1407,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _rule(self) -> DecisionRule:
         return DecisionRule(self.classes_, self.multi_label, self.threshold_, self.abstain)
 
+    def _classes(self, labels: LabelSet) -> Array:
+        numbered = getattr(self, "_numbered", None) == labels
+        return np.arange(len(labels)) if numbered else labels.classes
+
     def _predictions(self, features: Sequence[ClipFeatures]) -> list[Prediction]:
         if not features:
             return []
@@ -1386,7 +1418,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probability = probabilities(self._logits(features), multi_label=self.multi_label)
         fitted_for = self._ready().calibrated_for(self._source().source)
         calibrated = not self.multi_label and fitted_for == labels.classes.tolist()
-        return make_predictions(features, probability, self._rule(), labels, calibrated)
+        rule = replace(self._rule(), classes=labels.classes)
+        return make_predictions(features, probability, rule, labels, calibrated)
 
     def _labelled(self, X: Any, y: Any) -> tuple[Clips | Features, Any]:
         """Return clips, and one label or collection of labels for each."""
@@ -1401,7 +1434,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _targets(self, y: Any, labels: LabelSet) -> Array:
         encode = encode_label_sets if self.multi_label else encode_targets
-        return encode(y, self._enough(labels).classes)
+        return encode(y, self._classes(self._enough(labels)))
 
     def _settings(self, **changed: Any) -> FitSettings:
         directory = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)

@@ -107,7 +107,8 @@ def in_order(y: Any, order: Sequence[int]) -> Any:
     """Return some labels, as the kind of container that they came in."""
     if hasattr(y, "iloc"):
         return y.iloc[order]
-    return y[order] if isinstance(y, np.ndarray) else [y[row] for row in order]
+    whole = isinstance(y, np.ndarray) or hasattr(y, "columns")
+    return y[order] if whole else [y[row] for row in order]
 
 
 def reason_of(error: MerclipError) -> str:
