@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import enum
+import functools
 import numbers
 import re
 import string

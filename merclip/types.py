@@ -433,7 +433,7 @@ class Labelled(Protocol):
 
     @property
     def splits(self) -> Any:
-        """"train", "valid" or "test" for each clip; or None."""
+        """The part of each clip, such as "train"; or None."""
 
     def select(self, rows: Any) -> Any:
         """Return some of the clips."""
@@ -452,9 +452,7 @@ class Rows(Protocol):
 
 Objects: TypeAlias = np.ndarray[Any, np.dtype[np.object_]]
 Strings: TypeAlias = np.ndarray[Any, np.dtype[np.str_]]
-ClipsLike: TypeAlias = (
-    Clips | Listed[ClipLike | None] | Frame | Rows | Labelled | Objects | Strings
-)
+ClipsLike: TypeAlias = Clips | Listed[ClipLike | None] | Frame | Rows | Labelled | Objects | Strings
 """A batch: `Clips`, a list of clips, an array of them, a table or a data set."""
 
 
