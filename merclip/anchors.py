@@ -52,8 +52,8 @@ PictureLike: TypeAlias = Union[
     "PIL.Image.Image",
 ]
 """A picture: a path, the bytes of a file, a binary file, an array of shape (H, W, 3) as for
-`Video` or (H, W) where it is grey, an image of PIL, or a frame that PyAV decoded. Of a video each frame that is
-read is one exemplar."""
+`Video` or (H, W) where it is grey, an image of PIL, or a frame that PyAV decoded. Of a video
+each frame that is read is one exemplar."""
 
 PicturesLike: TypeAlias = PictureLike | Listed[PictureLike]
 """The pictures of one label: one of them, several, or a folder of them."""

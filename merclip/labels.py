@@ -18,7 +18,7 @@ from merclip._shown import shown
 from merclip._warn import warn
 from merclip.errors import InputTypeError, LabelError, MerclipWarning
 from merclip.inputs import as_targets
-from merclip.types import Frame, Listed, as_list
+from merclip.types import Frame, Listed, Sparse, as_list
 
 Label: TypeAlias = str | int
 """What a label is called."""
@@ -218,9 +218,9 @@ LabelsLike: TypeAlias = (
 )
 """Labels: several strings, or a mapping from name to description(s). A lone string is none."""
 
-TargetsLike: TypeAlias = Listed[Any] | np.ndarray[Any, Any] | Frame
+TargetsLike: TypeAlias = Listed[Any] | np.ndarray[Any, Any] | Frame | Sparse
 """True labels, one for each clip; with several labels at once a collection for each clip, or
-an indicator matrix. A list, an array, a column or a DataFrame of 0 and 1."""
+an indicator matrix. A list, an array, a column, or a table or sparse matrix of 0 and 1."""
 
 
 def prompt_list(prompt: str | Iterable[str]) -> list[str]:

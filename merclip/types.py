@@ -439,6 +439,13 @@ class Labelled(Protocol):
         """Return some of the clips."""
 
 
+class Sparse(Protocol):
+    """A sparse matrix of SciPy."""
+
+    def toarray(self) -> Any:
+        """Return it with all its zeros."""
+
+
 class Rows(Protocol):
     """A data set of Hugging Face, a table of pyarrow, or with their face."""
 
