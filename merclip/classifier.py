@@ -51,6 +51,7 @@ from merclip.labels import (
     encode_label_sets,
     encode_targets,
     encode_truth,
+    names_at,
     names_in,
     prompt_list,
 )
@@ -407,15 +408,18 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, groups, validation = to_learn_from(X, groups, self.validation)
         clips, y = self._labelled(X, y)
         labels = self._labels_for(y)
-        if not self.multi_label and are_places(y, labels):
-            self._numbered = labels
-        targets = self._targets(y, labels)
-        if self.tune == "none":
-            return self._fit_temperature(clips, targets, labels)
-        if not self.multi_label and len(np.unique(targets)) < 2:
+        numbered = not self.multi_label and are_places(y, labels)
+        targets = self._targets(names_at(y, labels) if numbered else y, labels)
+        if not self.multi_label and self.tune != "none" and len(np.unique(targets)) < 2:
             raise InputError("y has one class alone; there is nothing to tell apart.")
-        settings = self._settings(least_classes=2, validation=validation)
-        return self._train(clips, targets, labels, settings, sample_weight, groups)
+        if self.tune == "none":
+            self._fit_temperature(clips, targets, labels)
+        else:
+            settings = self._settings(least_classes=2, validation=validation)
+            self._train(clips, targets, labels, settings, sample_weight, groups)
+        if numbered:
+            self._numbered = labels
+        return self
 
     def partial_fit(
         self, X: Batch, y: TargetsLike | None = None, *, classes: LabelsLike | None = None
@@ -430,7 +434,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X : as for `fit`
             Of a `Dataset` with parts those of training are learned from.
         y : as for `fit`, optional
-        classes : sequence, optional
+        classes : sequence of str or int, or mapping, optional
             All labels that will ever come; needed in the first call unless
             `labels` was given or the model was saved with labels.
 
@@ -455,13 +459,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_parameters(self.get_params(deep=False))
         self._ready()
         labels = self._label_set()
-        if classes is not None and self.labels is None and self._ready().fitted_labels is None:
-            labels = LabelSet.of(classes)
+        given = None if classes is None else LabelSet.learned(classes)
+        if given is not None and self.labels is None and self._ready().fitted_labels is None:
+            labels = given
         if labels is None:
             raise LabelError("The first call of partial_fit needs classes=, or set labels=.")
-        if classes is not None and set(LabelSet.of(classes).names) != set(labels.names):
+        if given is not None and set(given.names) != set(labels.names):
             raise LabelError(
-                f"classes={shown(list(LabelSet.of(classes).names))} are not those that are learned "
+                f"classes={shown(list(given.names))} are not those that are learned "
                 f"already, {shown(list(labels.names))}; start anew with another classifier."
             )
         X, _, held_out = to_learn_from(X, None, "auto")
@@ -746,8 +751,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         own = X if is_labelled(X) else None
         groups = None if own is None else own.groups
         if labels is None and hasattr(self, "_numbered"):
-            names, y = self.labels_.classes, given_targets(X, y, some=self.on_error != "raise")
-            y = names[encode_targets(y, self.classes_)]
+            y = names_at(given_targets(X, y), self.labels_)
         return evaluate(self, X, y, labels=labels, groups=groups, data=own)
 
     # Predicting: rich results -----------------------------------------------

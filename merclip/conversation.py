@@ -626,7 +626,7 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         names = [n for dialogue in dialogues for n in dialogue.labels or () if n is not None]
         if not names:
             raise LabelError("No utterance has a label: give y, or Dialogue(labels=...).")
-        return self._enough(LabelSet.of(names_in(sorted(set(names), key=str), False)))
+        return self._enough(LabelSet.learned(names_in(sorted(set(names), key=str), False)))
 
     def _enough(self, labels: LabelSet) -> LabelSet:
         if len(labels) < 2:

@@ -105,14 +105,14 @@ class LabelSet:
         return _labelled(names, names)
 
     @classmethod
-    def learned(cls, names: Sequence[Label], known: LabelSet | None = None) -> LabelSet:
+    def learned(cls, names: LabelsLike | Listed[Label], known: LabelSet | None = None) -> LabelSet:
         """Build from the labels of clips that are learned from.
 
         Numbers, and the words for true and false, are taken as they are, with a warning.
 
         Parameters
         ----------
-        names : sequence of str, or of int
+        names : as for `of`, or a sequence of int
         known : LabelSet, optional
             Labels that come first, with their descriptions.
 
@@ -126,13 +126,15 @@ class LabelSet:
         >>> LabelSet.learned(["joy", "rage"]).names
         ('joy', 'rage')
         """
+        if isinstance(names, (LabelSet, Mapping, str)) or not _is_collection(names):
+            return cls.of(names)  # type: ignore[arg-type]
         texts = {} if known is None else known.to_dict()
-        new = {name: str(name) for name in names if name not in texts}
+        new = {name: str(name) for name in map(_plain, as_list(names)) if name not in texts}
         if not texts and new and all(map(_WORDLESS.fullmatch, new.values())):
             message = (
                 f"y holds {', '.join(map(shown, list(new)[:5]))}, and such labels have no words: "
                 "they are learned from the clips alone. Give names, or what they mean, such as "
-                f"labels={{{shown(names[0])}: 'happy', ...}}."
+                f"labels={{{shown(next(iter(new)))}: 'happy', ...}}."
             )
             warn(MerclipWarning(message))
         return cls.of({**texts, **new})
@@ -291,6 +293,18 @@ def are_places(y: Any, labels: LabelSet) -> bool:
     unseen = [name for place, name in enumerate(labels.sorted_names) if place not in values]
     warn(MerclipWarning(f"{message} No clip has {unseen}." if unseen else message))
     return True
+
+
+def names_at(y: Any, labels: LabelSet) -> list[Label]:
+    """Return the names of labels that are given as places among the sorted ones.
+
+    Raises
+    ------
+    LabelError
+        There is no such place.
+    """
+    places = encode_targets(y, np.arange(len(labels)))
+    return [labels.sorted_names[place] for place in places]
 
 
 def encode_targets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
