@@ -42,6 +42,7 @@ from merclip.inputs import (
     is_labelled,
     iter_clips,
     to_learn_from,
+    train_part,
 )
 from merclip.labels import (
     LabelSet,
@@ -469,10 +470,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"classes={shown(list(given.names))} are not those that are learned "
                 f"already, {shown(list(labels.names))}; start anew with another classifier."
             )
-        X, _, held_out = to_learn_from(X, None, "auto")
-        if isinstance(held_out, np.ndarray):
-            X = X.select(~held_out)
-        clips, y = self._labelled(X, y)
+        clips, y = self._labelled(train_part(X), y)
         targets = self._targets(y, labels)
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)
         return self._train(clips, targets, labels, settings, going_on=True)
@@ -748,8 +746,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         from merclip.evaluation.protocols import evaluate
 
-        own = X if is_labelled(X) else None
-        groups = None if own is None else own.groups
+        groups, own = (X.groups, X) if is_labelled(X) else (None, None)
         if labels is None and hasattr(self, "_numbered"):
             y = names_at(given_targets(X, y), self.labels_)
         return evaluate(self, X, y, labels=labels, groups=groups, data=own)

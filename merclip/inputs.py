@@ -8,7 +8,7 @@ import numbers
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -22,7 +22,17 @@ from merclip.errors import (
     MerclipError,
     NoModalityError,
 )
-from merclip.types import Audio, Clip, Clips, Video, as_list, as_numpy, is_column, is_tensor
+from merclip.types import (
+    Audio,
+    Clip,
+    Clips,
+    Labelled,
+    Video,
+    as_list,
+    as_numpy,
+    is_column,
+    is_tensor,
+)
 
 MODALITY_KEYS = ("video", "audio", "text")
 CLIP_KEYS = (*MODALITY_KEYS, "start", "end", "region", "id")
@@ -203,7 +213,14 @@ def to_learn_from(X: Any, groups: Any, validation: Any) -> tuple[Any, Any, Any]:
     return X, X.groups if groups is None else groups, validation
 
 
-def is_labelled(value: Any) -> bool:
+def train_part(X: Any) -> Any:
+    """Return the part of a `Dataset` to learn from, if it has parts; all else as it is."""
+    if not is_labelled(X) or X.splits is None or "train" not in X.splits:
+        return X
+    return X.select(np.asarray(X.splits) == "train")
+
+
+def is_labelled(value: Any) -> TypeGuard[Labelled]:
     """Tell whether a value is merclip's own `Dataset`: clips beside their labels."""
     return all(hasattr(value, name) for name in ("clips", "y", "groups", "splits", "select"))
 
@@ -310,7 +327,7 @@ def _column(value: Any) -> list[Any] | None:
         return None
     if is_column(value):
         return _checked_list(as_list(value))
-    if hasattr(value, "column_name") and hasattr(value, "source"):  # of a data set
+    if hasattr(getattr(value, "source", None), "column_names"):  # a column of a data set
         value = _undecoded(value.source)[value.column_name]
     return _checked_list(list(value)) if isinstance(value, Sequence) else None
 
@@ -359,7 +376,7 @@ def _from_dataset(rows: Any, keep_broken: bool) -> Iterator[Clip]:
 
 
 def _undecoded(rows: Any) -> Any:
-    """Return a data set that gives media as files: they are read as all others are.
+    """Return a data set that gives plain rows, with media as files that are read as all others.
 
     Its own decoders are a package more, and would give a video without its sound.
     """
@@ -367,6 +384,8 @@ def _undecoded(rows: Any) -> Any:
     shape = getattr(rows, "format", None) or {}
     if shape.get("type") == "custom":  # a function of the user's own expects decoded media
         return rows
+    if hasattr(rows, "with_format"):
+        rows = rows.with_format(None)
     for name in MODALITY_KEYS:
         if getattr(features.get(name), "decode", False):
             rows = rows.cast_column(name, dataclasses.replace(features[name], decode=False))
@@ -377,22 +396,19 @@ def _labels_of_dataset(rows: Any) -> list[Any] | None:
     features = getattr(rows, "features", None) or {}
     if LABEL_KEY not in (rows.column_names or features or next(iter(rows), {})):
         return None
-    if hasattr(rows, "__len__"):
-        column = rows[LABEL_KEY]
-    else:
-        column = (row[LABEL_KEY] for row in _undecoded(rows))
-    return [_named(features.get(LABEL_KEY), label) for label in column]
+    rows = _undecoded(rows)
+    labels = rows[LABEL_KEY] if hasattr(rows, "__len__") else (row[LABEL_KEY] for row in rows)
+    return [_named(features.get(LABEL_KEY), label) for label in labels]
 
 
 def _named(feature: Any, label: Any) -> Any:
     """Return the name of a label that a data set numbers; -1 is one that is missing."""
+    if label is None or isinstance(label, str):
+        return label
     if hasattr(feature, "int2str"):
-        number = None if label is None else int(label)
-        return None if number is None or number < 0 else feature.names[number]
+        return None if int(label) < 0 else feature.names[int(label)]
     inner = getattr(feature, "feature", None)
-    if hasattr(inner, "int2str") and label is not None:
-        return [_named(inner, one) for one in label]
-    return label
+    return [_named(inner, one) for one in label] if hasattr(inner, "int2str") else label
 
 
 def _row_of_dataset(rows: Any, index: int, keep_broken: bool) -> Clip:

@@ -91,7 +91,7 @@ class LabelSet:
         if isinstance(labels, Mapping):
             return _labelled(tuple(labels), tuple(labels.values()))
         if hasattr(labels, "int2str"):  # what numbers the labels of a data set
-            labels = labels.names
+            labels = getattr(labels, "names", labels)
         if not _is_collection(labels):
             raise InputTypeError(
                 "labels is a list of strings or a mapping from name to description(s), "
@@ -100,8 +100,6 @@ class LabelSet:
         if isinstance(labels, (set, frozenset)):
             labels = sorted(labels, key=str)
         names = tuple(as_list(labels))
-        if names and all(isinstance(name, str) and _WORDLESS.fullmatch(name) for name in names):
-            raise LabelError(_no_words(names[0]))
         return _labelled(names, names)
 
     @classmethod
@@ -138,6 +136,12 @@ class LabelSet:
             )
             warn(MerclipWarning(message))
         return cls.of({**texts, **new})
+
+    @functools.cached_property
+    def has_words(self) -> bool:
+        """Whether any description is more than a number, "true" or "false"."""
+        texts = (text for described in self.descriptions for text in described)
+        return not all(map(_WORDLESS.fullmatch, texts))
 
     @functools.cached_property
     def sorted_names(self) -> tuple[Label, ...]:
@@ -481,7 +485,7 @@ def _name(name: Any) -> Any:
 def _descriptions(name: Any, value: Any) -> tuple[str, ...]:
     value = _plain(value)
     if isinstance(value, numbers.Integral):
-        raise LabelError(_no_words(name))
+        raise no_words(name)
     texts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     texts = tuple(map(_plain, texts))
     if not texts or any(not isinstance(text, str) or not text.strip() for text in texts):
@@ -489,8 +493,9 @@ def _descriptions(name: Any, value: Any) -> tuple[str, ...]:
     return texts
 
 
-def _no_words(name: Any) -> str:
-    return (
+def no_words(name: Any) -> LabelError:
+    """Return the error for a label that says nothing to a model that has not learned it."""
+    return LabelError(
         f"The label {shown(name)} has no words to encode; give names, or a mapping such as "
         f"{{{shown(name)}: 'happy'}}."
     )

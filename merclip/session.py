@@ -26,7 +26,7 @@ from merclip.hub import HubAccess
 from merclip.hub.layouts import ClipWeights
 from merclip.hub.models import find_model
 from merclip.hub.sources import read_object
-from merclip.labels import LabelSet
+from merclip.labels import LabelSet, no_words
 from merclip.network import Checkpoint
 from merclip.network.checkpoint import CONFIG_FILE
 from merclip.pickling import checkpoint_state, restored_checkpoint
@@ -142,7 +142,7 @@ class Session:
         Raises
         ------
         LabelError
-            Other labels than those of the fit, without a label encoder.
+            Other labels than those of the fit, without a label encoder or without words.
         """
         network, embedded = self.engine.network, None
         if answers.source != "anchors":
@@ -158,6 +158,7 @@ class Session:
         self, labels: LabelSet, prompts: list[str], on_long_label: str
     ) -> Tensor | None:
         if self.engine.network.config.use_label_encoder:
+            self._check_words(labels)
             return self.engine.label_embeddings(labels, prompts, on_long_label)
         self._check_fixed(labels)
         return None
@@ -304,6 +305,12 @@ class Session:
             "calibration": self.calibration(),
             **({} if source == "labels" else {"predict_from": source}),
         }
+
+    def _check_words(self, labels: LabelSet) -> None:
+        known = self.known_labels()
+        learned = known is not None and set(labels.names) <= set(known.names)
+        if not labels.has_words and not learned:
+            raise no_words(labels.names[0])
 
     def _check_fixed(self, labels: LabelSet) -> None:
         known = self.known_labels()

@@ -643,8 +643,12 @@ def test_labels_that_a_data_set_numbers_have_their_names(
     columns = {"text": ["so good", "so bad"] * 4, "label": [1, 0] * 4}
     features = datasets.Features({"text": datasets.Value("string"), "label": names})
     data = datasets.Dataset.from_dict(columns, features=features)
-    for given in (data, data.with_format("numpy"), data.with_format("torch")):
-        assert labels_in(given) == ["happy", "sad"] * 4
+    for form in (None, "numpy", "torch", "pandas", "polars", "arrow"):
+        assert labels_in(data.with_format(form)) == ["happy", "sad"] * 4
+        texts = [clip.text for clip in as_clips(data.with_format(form)).clips]
+        assert texts == columns["text"]
+    shouting = data.with_transform(lambda rows: {"text": [text.upper() for text in rows["text"]]})
+    assert as_clips(shouting).clips[1].text == "SO BAD"
     assert labels_in(data.to_iterable_dataset()) == ["happy", "sad"] * 4
     assert labels_in(data.remove_columns("label")) is None
     expected = tiny(epochs=1).fit([{"text": t} for t in columns["text"]], ["happy", "sad"] * 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -299,11 +300,20 @@ def test_numbers_with_words_are_names(tiny: Callable[..., EmotionClassifier], y:
 @pytest.mark.parametrize(
     "labels", [["0", "1"], ["-1", "+1"], ["1.0", "0,5"], ["True", "False"], np.array(["1", "2"])]
 )
-def test_names_of_digits_alone_have_no_words(labels: Any) -> None:
-    with pytest.raises(LabelError, match=r"no words to encode.*a mapping such as"):
-        LabelSet.of(labels)
-    assert LabelSet.of([*labels, "10 out of 10"]).names[0] == labels[0]
-    assert LabelSet.of({name: "so so" if name == labels[0] else "well" for name in labels})
+def test_names_of_digits_alone_say_nothing_before_a_fit(
+    tiny: Callable[..., EmotionClassifier], labels: Any, tmp_path: Path
+) -> None:
+    X = [{"text": word} for word in "abcd"]
+    clf = tiny(["happy", "sad"])
+    for ask in (tiny(labels).predict, clf.with_labels(labels).predict_proba, tiny(labels)):
+        with pytest.raises(LabelError, match=r"no words to encode.*a mapping such as"):
+            ask(X)
+    clf.predict(X, labels=[*labels, "10 out of 10"])
+    clf.predict(X, labels={name: f"{name} of them" for name in labels})
+    clf = tiny(labels, epochs=1).fit(X, list(labels) * 2)
+    assert set(clf.predict(X)) <= set(labels)
+    saved = EmotionClassifier.from_pretrained(clf.save_pretrained(tmp_path / "model"))
+    assert saved.predict(X, labels=labels).tolist() == clf.predict(X).tolist()
 
 
 def test_true_and_false_have_no_words(tiny: Callable[..., EmotionClassifier]) -> None:
