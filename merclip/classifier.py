@@ -41,8 +41,6 @@ from merclip.inputs import (
     index_of,
     is_labelled,
     iter_clips,
-    to_learn_from,
-    train_part,
 )
 from merclip.labels import (
     LabelSet,
@@ -68,7 +66,14 @@ from merclip.preprocess import (
     PreprocessConfig,
 )
 from merclip.results import Prediction, make_predictions
-from merclip.rows import check_read, encoding, mark_unlabelled, readable
+from merclip.rows import (
+    check_read,
+    encoding,
+    mark_unlabelled,
+    readable,
+    to_learn_from,
+    train_part,
+)
 from merclip.scoring import DecisionRule, log_probabilities, probabilities, threshold_row
 from merclip.session import Session, stored_labels
 from merclip.training import Callback, VegaObjective
@@ -406,7 +411,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise InputError("y goes with X: give the clips too.")
             self._required_labels()
             return self
-        X, groups, validation = to_learn_from(X, groups, self.validation)
+        X, y, sample_weight, groups, validation = to_learn_from(
+            X, y, sample_weight, groups, self.validation
+        )
         clips, y = self._labelled(X, y)
         labels = self._labels_for(y)
         numbered = not self.multi_label and are_places(y, labels)
@@ -470,7 +477,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"classes={shown(list(given.names))} are not those that are learned "
                 f"already, {shown(list(labels.names))}; start anew with another classifier."
             )
-        clips, y = self._labelled(train_part(X), y)
+        clips, y = self._labelled(train_part(X) if y is None else X, y)
         targets = self._targets(y, labels)
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)
         return self._train(clips, targets, labels, settings, going_on=True)

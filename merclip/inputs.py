@@ -193,33 +193,6 @@ def as_targets(y: Any) -> Any:
     return as_list(y) if is_column(y) and not isinstance(y, np.ndarray) else y
 
 
-def to_learn_from(X: Any, groups: Any, validation: Any) -> tuple[Any, Any, Any]:
-    """Return clips, groups and held-out share of a fit; a `Dataset` has its own.
-
-    Its test part is left out, and its validation part is held out where `validation`
-    is "auto".
-    """
-    if not is_labelled(X):
-        return X, groups, validation
-    parts = None if X.splits is None else np.asarray(X.splits)
-    if parts is not None and "train" in parts:
-        kept = parts != "test"
-        X, parts = X.select(kept), parts[kept]
-        groups = groups if groups is None else np.asarray(groups)[kept]
-        if isinstance(validation, np.ndarray) and len(validation) == len(kept):
-            validation = validation[kept]
-        elif isinstance(validation, str) and "valid" in parts:
-            validation = parts == "valid"
-    return X, X.groups if groups is None else groups, validation
-
-
-def train_part(X: Any) -> Any:
-    """Return the part of a `Dataset` to learn from, if it has parts; all else as it is."""
-    if not is_labelled(X) or X.splits is None or "train" not in X.splits:
-        return X
-    return X.select(np.asarray(X.splits) == "train")
-
-
 def is_labelled(value: Any) -> TypeGuard[Labelled]:
     """Tell whether a value is merclip's own `Dataset`: clips beside their labels."""
     return all(hasattr(value, name) for name in ("clips", "y", "groups", "splits", "select"))

@@ -182,6 +182,13 @@ def test_fit_takes_a_data_set_with_its_parts_and_groups(tiny, whole):
     assert nothing.history_[0]["val_score"] is None
     masked = tiny(**settings, validation=whole.splits == "valid").fit(whole)
     assert masked.history_ == found.history_
+    # What stands beside all of its clips is cut as they are.
+    weights = np.linspace(1, 2, 15)
+    beside = {"y": whole.y.tolist(), "sample_weight": weights, "groups": list(whole.groups)}
+    by_hand.fit(taught.clips, taught.y, sample_weight=weights[whole.splits != "test"])
+    assert tiny(**settings).fit(whole, **beside).history_ == by_hand.history_
+    with pytest.raises(InputError, match="sample_weight needs one entry for each of 12"):
+        tiny(**settings).fit(whole, sample_weight=weights[:5])
 
 
 def test_every_method_takes_a_data_set(tiny, whole):
