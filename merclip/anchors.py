@@ -27,7 +27,7 @@ from merclip.errors import (
     MerclipWarning,
 )
 from merclip.inputs import ENCODED, BrokenRow, as_ours, as_source
-from merclip.labels import Label, LabelSet
+from merclip.labels import Label, LabelSet, by_name
 from merclip.media import frame_to_rgb
 from merclip.network import MERCLIP
 from merclip.network.anchors import Anchors
@@ -188,7 +188,8 @@ def anchor_labels(anchors: Any) -> LabelSet:
     MerclipError
         `anchors` is neither a mapping nor a folder of folders.
     """
-    names = anchors if isinstance(anchors, Mapping) else [p.name for p in _folders_of(anchors)]
+    given = isinstance(anchors, Mapping)
+    names = by_name(anchors) if given else [path.name for path in _folders_of(anchors)]
     return LabelSet.of({name: str(name) for name in names})
 
 
@@ -210,7 +211,7 @@ def listed(anchors: Any) -> dict[Label, list[Any]]:
     """
     if not isinstance(anchors, Mapping):
         anchors = {path.name: path for path in _folders_of(anchors)}
-    found = {name: _pictures(name, given) for name, given in anchors.items()}
+    found = {name: _pictures(name, given) for name, given in by_name(anchors).items()}
     if not found:
         raise InputError("anchors is empty; give pictures of at least one label.")
     return found

@@ -28,7 +28,7 @@ from merclip.errors import (
     ModalityWarning,
     NotFittedError,
 )
-from merclip.labels import LabelSet, LabelsLike, encode_targets, names_in
+from merclip.labels import LabelSet, LabelsLike, by_name, encode_targets, names_in
 from merclip.network.anchors import Anchors
 from merclip.network.dialogue import DialogueConfig, DialogueNetwork
 from merclip.network.dialogue_file import load_dialogue_network, save_dialogue_network
@@ -699,7 +699,8 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             return Anchors(self._words(self.labels_))
         if isinstance(self.anchors, Mapping) and any(map(_is_embedding, self.anchors.values())):
             check_names(self.anchors, self.labels_)
-            return anchors_of({n: _embeddings(n, v) for n, v in self.anchors.items()}, classes)
+            given = by_name(self.anchors)
+            return anchors_of({n: _embeddings(n, v) for n, v in given.items()}, classes)
         pictures = listed(self.anchors)
         check_names(pictures, self.labels_)
         encoder = self._encoder()

@@ -188,8 +188,8 @@ def as_targets(y: Any) -> Any:
         return as_numpy(y.to_dense() if y.is_sparse else y)
     if _is_frame(y) and not hasattr(y, "to_numpy"):  # a table of pyarrow
         return y.to_pandas()
-    if hasattr(y, "column_name") and hasattr(y, "features"):  # of a data set
-        return [_named(y.features, label) for label in y]
+    if _is_of_dataset(y):
+        return [_named(y.features, label) for label in _undecoded(y.source)[y.column_name]]
     return as_list(y) if is_column(y) and not isinstance(y, np.ndarray) else y
 
 
@@ -300,7 +300,7 @@ def _column(value: Any) -> list[Any] | None:
         return None
     if is_column(value):
         return _checked_list(as_list(value))
-    if hasattr(getattr(value, "source", None), "column_names"):  # a column of a data set
+    if _is_of_dataset(value):
         value = _undecoded(value.source)[value.column_name]
     return _checked_list(list(value)) if isinstance(value, Sequence) else None
 
@@ -610,6 +610,11 @@ def _is_frame_row(value: Any) -> bool:
     if not (hasattr(value, "to_dict") and hasattr(value, "iloc")) or _is_frame(value):
         return False
     return any(isinstance(key, str) and key in MODALITY_KEYS for key in value.index)
+
+
+def _is_of_dataset(value: Any) -> bool:
+    """Tell whether a value is a column of a data set of Hugging Face."""
+    return hasattr(value, "column_name") and hasattr(getattr(value, "source", None), "column_names")
 
 
 def _is_dataset(value: Any) -> bool:

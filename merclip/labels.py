@@ -493,6 +493,14 @@ def _descriptions(name: Any, value: Any) -> tuple[str, ...]:
     return texts
 
 
+def by_name(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return what is given for each label, by what the label is called.
+
+    A member of an enumeration equals its word, but a dictionary does not find it by that.
+    """
+    return {_plain(name): value for name, value in values.items()}
+
+
 def no_words(name: Any) -> LabelError:
     """Return the error for a label that says nothing to a model that has not learned it."""
     return LabelError(

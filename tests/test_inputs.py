@@ -484,7 +484,7 @@ def test_tables_of_polars_and_pyarrow_have_rows_as_pandas_has(
     clf: EmotionClassifier, rows: list[dict[str, Any]]
 ) -> None:
     expected = clf.predict_proba(rows)
-    spans = [{"video": rows[1]["video"], "start": 0.2, "end": 0.4, "region": [0, 0, 1, 0.5]}]
+    spans = [{"video": rows[1]["video"], "start": 0.2, "end": 0.4, "region": [0.0, 0.0, 1.0, 0.5]}]
     for table, span in zip(_tables(rows), _tables(spans), strict=True):
         same(expected, clf.predict_proba(table))
         assert len(clf(table)) == 4

@@ -14,8 +14,11 @@ import torch
 from scipy import sparse
 
 from merclip import EmotionClassifier, LabelSet
+from merclip.anchors import anchor_labels, listed
 from merclip.errors import InputTypeError, LabelError, LabelTooLongWarning
 from merclip.labels import encode_label_sets, encode_targets, names_in, prompt_list
+from merclip.scoring import threshold_row
+from merclip.training import class_weights
 
 pd = pytest.importorskip("pandas")
 
@@ -360,6 +363,13 @@ def test_members_of_an_enumeration_are_their_words(
     assert clf.classes_.tolist() == ["angry", "happy", "sad"]
     assert clf(text="a").label in ("angry", "happy", "sad")
     assert tiny(epochs=1).fit(X, [kind.HAPPY, kind.SAD] * 2).classes_.tolist() == ["happy", "sad"]
+    # Nor is anything lost that is given for each of them.
+    row = threshold_row({kind.SAD: 0.2}, CLASSES)
+    assert row.tolist() == [0.5, 0.5, 0.2]
+    weights = class_weights({kind.SAD: 3.0}, np.array([0, 1, 2, 2]), CLASSES)
+    assert weights[2] == pytest.approx(3 * weights[0])
+    assert listed({kind.SAD: "sad.png"}) == {"sad": ["sad.png"]}
+    assert anchor_labels({kind.SAD: "sad.png", kind.HAPPY: b"..."}).names == ("sad", "happy")
 
 
 def test_numbers_of_an_enumeration_are_numbers() -> None:

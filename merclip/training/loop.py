@@ -316,7 +316,9 @@ class Trainer:
     def _check_answers(self, train: TrainingData, validation: TrainingData | None) -> None:
         """Look at what the last step made: no loss came after it."""
         if validation is None:
-            answers, _ = self._evaluated(train, most=self.plan.microbatch)
+            # A call of a stream is one step, of which a pass over all its clips is a third.
+            most = self.plan.microbatch if self.stream is None else 1
+            answers, _ = self._evaluated(train, most)
             self._check_finite("an answer", float(answers.sum()))
 
     def _evaluated(self, data: TrainingData, most: int | None = None) -> tuple[Tensor, float]:
