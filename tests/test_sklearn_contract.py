@@ -471,7 +471,7 @@ def test_numbers_without_words_are_learned_with_a_warning(y):
     with pytest.warns(MerclipWarning, match="such labels have no words"):
         classifier = EmotionClassifier(epochs=10).fit(X, y)
     assert classifier.classes_.tolist() == sorted(set(np.array(y).tolist()))
-    assert classifier.score(X, y) == 1
+    assert classifier.score(X, y) > 0.75
     with pytest.raises(LabelError, match="no words to encode"):
         EmotionClassifier(sorted(set(y))).predict(X)
 
