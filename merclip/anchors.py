@@ -26,8 +26,8 @@ from merclip.errors import (
     MerclipError,
     MerclipWarning,
 )
-from merclip.inputs import ENCODED, BrokenRow, as_ours
-from merclip.labels import Label, LabelSet
+from merclip.inputs import ENCODED, BrokenRow, as_ours, as_source
+from merclip.labels import Label, LabelSet, by_name
 from merclip.media import frame_to_rgb
 from merclip.network import MERCLIP
 from merclip.network.anchors import Anchors
@@ -35,17 +35,25 @@ from merclip.types import Clip, Listed, Video, is_tensor
 
 if TYPE_CHECKING:
     import av
+    import PIL.Image
 
 Source: TypeAlias = Literal["labels", "anchors", "both"]
 _NAMED = 10
 """Bad pictures that a message lists."""
 
 PictureLike: TypeAlias = Union[
-    str, os.PathLike[str], bytes, BinaryIO, np.ndarray[Any, Any], torch.Tensor, "av.VideoFrame"
+    str,
+    os.PathLike[str],
+    bytes,
+    BinaryIO,
+    np.ndarray[Any, Any],
+    torch.Tensor,
+    "av.VideoFrame",
+    "PIL.Image.Image",
 ]
 """A picture: a path, the bytes of a file, a binary file, an array of shape (H, W, 3) as for
-`Video` or (H, W) where it is grey, or a frame that PyAV decoded. Of a video each frame that is
-read is one exemplar."""
+`Video` or (H, W) where it is grey, an image of PIL, or a frame that PyAV decoded. Of a video
+each frame that is read is one exemplar."""
 
 PicturesLike: TypeAlias = PictureLike | Listed[PictureLike]
 """The pictures of one label: one of them, several, or a folder of them."""
@@ -180,7 +188,8 @@ def anchor_labels(anchors: Any) -> LabelSet:
     MerclipError
         `anchors` is neither a mapping nor a folder of folders.
     """
-    names = anchors if isinstance(anchors, Mapping) else [p.name for p in _folders_of(anchors)]
+    given = isinstance(anchors, Mapping)
+    names = by_name(anchors) if given else [path.name for path in _folders_of(anchors)]
     return LabelSet.of({name: str(name) for name in names})
 
 
@@ -202,7 +211,7 @@ def listed(anchors: Any) -> dict[Label, list[Any]]:
     """
     if not isinstance(anchors, Mapping):
         anchors = {path.name: path for path in _folders_of(anchors)}
-    found = {name: _pictures(name, given) for name, given in anchors.items()}
+    found = {name: _pictures(name, given) for name, given in by_name(anchors).items()}
     if not found:
         raise InputError("anchors is empty; give pictures of at least one label.")
     return found
@@ -317,6 +326,7 @@ def _files(folder: Path) -> list[str]:
 def _clip(picture: Any) -> Clip:
     """Return a picture as a clip; one that is none says so when it is read."""
     try:
+        picture = as_source(picture)
         if isinstance(picture, np.ndarray) or is_tensor(picture):
             grey = picture.ndim == 2
             return Clip(video=Video(picture[..., None] if grey else picture, fps=1.0))
@@ -325,8 +335,7 @@ def _clip(picture: Any) -> Clip:
         if not (isinstance(picture, (*ENCODED, Video)) or hasattr(picture, "read")):
             raise InputTypeError(
                 "A picture is a path, bytes, a binary file, an array of shape (H, W, 3) or "
-                f"(H, W), or a frame of PyAV, got {type(picture).__name__}; of a PIL image give "
-                "numpy.asarray(image.convert('RGB'))."
+                f"(H, W), an image of PIL, or a frame of PyAV, got {type(picture).__name__}."
             )
         return Clip(video=picture)
     except Exception as error:

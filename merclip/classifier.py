@@ -18,6 +18,7 @@ from torch import Tensor
 
 from merclip._files import placed
 from merclip._optional import import_pandas
+from merclip._random import seeded
 from merclip._shown import shown
 from merclip._warn import Skipped
 from merclip.anchors import (
@@ -34,14 +35,23 @@ from merclip.anchors import (
 from merclip.engine import Face, OnError, Reading, check_origin, choose_device
 from merclip.errors import InputError, LabelError, MerclipError, NotFittedError
 from merclip.hub import HubAccess, load_model, placed_model, push_directory, write_model
-from merclip.inputs import Given, as_clips, given_targets, index_of, iter_clips
+from merclip.inputs import (
+    Given,
+    as_clips,
+    given_targets,
+    index_of,
+    is_labelled,
+    iter_clips,
+)
 from merclip.labels import (
     LabelSet,
     LabelsLike,
     TargetsLike,
+    are_places,
     encode_label_sets,
     encode_targets,
     encode_truth,
+    names_at,
     names_in,
     prompt_list,
 )
@@ -58,7 +68,14 @@ from merclip.preprocess import (
     PreprocessConfig,
 )
 from merclip.results import Prediction, make_predictions
-from merclip.rows import check_read, encoding, mark_unlabelled, readable
+from merclip.rows import (
+    check_read,
+    encoding,
+    mark_unlabelled,
+    readable,
+    to_learn_from,
+    train_part,
+)
 from merclip.scoring import DecisionRule, log_probabilities, probabilities, threshold_row
 from merclip.session import Session, stored_labels
 from merclip.training import Callback, VegaObjective
@@ -356,11 +373,16 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : Clips, list of Clip or dict, DataFrame, data set or Features
-            None sets up the labels alone, for zero-shot use.
+            None sets up the labels alone, for zero-shot use. A `Dataset` of
+            `merclip.datasets` brings `y` and `groups`; its test part is left out, and
+            its validation part is held out where `validation` is "auto".
         y : sequence of length n, optional
             One label for each clip; with ``multi_label=True`` a collection of
-            labels for each, or an indicator matrix whose columns follow
-            `classes_`. None takes the column "label" of `X`.
+            labels for each, or an indicator matrix, which may be sparse, whose columns
+            follow `classes_`. None takes the column "label" of `X`. Whole numbers, as
+            scikit-learn puts them in the place of labels, are places in the sorted
+            `labels`, with a warning, and then what `predict` gives; without `labels`
+            they are learned as they are.
         sample_weight : sequence of float, optional
         groups : sequence, optional
             Speaker or dialogue of each clip; validation keeps groups whole.
@@ -375,6 +397,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             `y` has labels that `labels` lacks, or one class alone.
         InputError
             `X` and `y` differ in length.
+        DivergenceError
+            The loss became infinite or no number; the classifier is as it was before.
 
         Examples
         --------
@@ -389,6 +413,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not (self.warm_start and hasattr(self, "_session")):
             self._load()
         self.history_: list[dict[str, Any]] = []
+        self.__dict__.pop("_numbered", None)
         if X is None:
             if self.labels is None and self.anchors is None:
                 raise NotFittedError("fit() without clips needs labels=.")
@@ -396,15 +421,23 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise InputError("y goes with X: give the clips too.")
             self._required_labels()
             return self
+        X, y, sample_weight, groups, validation = to_learn_from(
+            X, y, sample_weight, groups, self.validation
+        )
         clips, y = self._labelled(X, y)
         labels = self._labels_for(y)
-        targets = self._targets(y, labels)
-        if self.tune == "none":
-            return self._fit_temperature(clips, targets, labels)
-        if not self.multi_label and len(np.unique(targets)) < 2:
+        numbered = not self.multi_label and are_places(y, labels)
+        targets = self._targets(names_at(y, labels) if numbered else y, labels)
+        if not self.multi_label and self.tune != "none" and len(np.unique(targets)) < 2:
             raise InputError("y has one class alone; there is nothing to tell apart.")
-        settings = self._settings(least_classes=2)
-        return self._train(clips, targets, labels, settings, sample_weight, groups)
+        if self.tune == "none":
+            self._fit_temperature(clips, targets, labels)
+        else:
+            settings = self._settings(least_classes=2, validation=validation)
+            self._train(clips, targets, labels, settings, sample_weight, groups)
+        if numbered:
+            self._numbered = labels
+        return self
 
     def partial_fit(
         self, X: Batch, y: TargetsLike | None = None, *, classes: LabelsLike | None = None
@@ -417,8 +450,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : as for `fit`
+            Of a `Dataset` with parts those of training are learned from.
         y : as for `fit`, optional
-        classes : sequence, optional
+        classes : sequence of str or int, or mapping, optional
             All labels that will ever come; needed in the first call unless
             `labels` was given or the model was saved with labels.
 
@@ -443,16 +477,17 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_parameters(self.get_params(deep=False))
         self._ready()
         labels = self._label_set()
-        if classes is not None and self.labels is None and self._ready().fitted_labels is None:
-            labels = LabelSet.of(classes)
+        given = None if classes is None else LabelSet.learned(classes)
+        if given is not None and self.labels is None and self._ready().fitted_labels is None:
+            labels = given
         if labels is None:
             raise LabelError("The first call of partial_fit needs classes=, or set labels=.")
-        if classes is not None and set(LabelSet.of(classes).names) != set(labels.names):
+        if given is not None and set(given.names) != set(labels.names):
             raise LabelError(
-                f"classes={shown(list(LabelSet.of(classes).names))} are not those that are learned "
+                f"classes={shown(list(given.names))} are not those that are learned "
                 f"already, {shown(list(labels.names))}; start anew with another classifier."
             )
-        clips, y = self._labelled(X, y)
+        clips, y = self._labelled(train_part(X) if y is None else X, y)
         targets = self._targets(y, labels)
         settings = self._settings(epochs=1, validation=0.0, checkpoint_dir=None)
         return self._train(clips, targets, labels, settings, going_on=True)
@@ -728,7 +763,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         from merclip.evaluation.protocols import evaluate
 
-        return evaluate(self, X, y, labels=labels)
+        groups, own = (X.groups, X) if is_labelled(X) else (None, None)
+        if labels is None and hasattr(self, "_numbered"):
+            y = names_at(given_targets(X, y), self.labels_)
+        return evaluate(self, X, y, labels=labels, groups=groups, data=own)
 
     # Predicting: rich results -----------------------------------------------
 
@@ -908,6 +946,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._ready()
         other = copy.copy(self)
+        other.__dict__.pop("_numbered", None)
         other.labels = labels
         known = other._required_labels().names
         if self.anchors is not None:
@@ -1230,8 +1269,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def classes_(self) -> Array:
-        """Sorted labels."""
-        return self._required_labels().classes
+        """Sorted labels; or their numbers, where `fit` was given these."""
+        return self._classes(self._required_labels())
 
     @property
     def labels_(self) -> LabelSet:
@@ -1343,9 +1382,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         choose_device(self.device)
         access = access or self._hub_access()
         # Layers that the model does not bring start from random_state.
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which seeds every GPU too.
-            torch.default_generator.manual_seed(seed_of(self.random_state))
+        with seeded(seed_of(self.random_state)):
             checkpoint = load_model(
                 self.model,
                 pretrained=self.pretrained,
@@ -1394,10 +1431,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the labels of a fit: those given, or those of the anchors and of `y`."""
         if self.labels is not None:
             return LabelSet.of(self.labels)
-        if self.anchors is None:
-            return LabelSet.of(names_in(y, self.multi_label))
-        named = anchor_labels(self.anchors).to_dict()
-        return LabelSet.of(named | {n: n for n in names_in(y, self.multi_label) if n not in named})
+        named = None if self.anchors is None else anchor_labels(self.anchors)
+        return LabelSet.learned(names_in(y, self.multi_label), named)
 
     def _exemplars(self, labels: LabelSet | None = None) -> Mapping[Any, Tensor]:
         """Return embedded pictures by label: those given, or those that the model has."""
@@ -1482,6 +1517,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _rule(self) -> DecisionRule:
         return DecisionRule(self.classes_, self.multi_label, self.threshold_, self.abstain)
 
+    def _classes(self, labels: LabelSet) -> Array:
+        numbered = getattr(self, "_numbered", None) == labels
+        return np.arange(len(labels)) if numbered else labels.classes
+
     def _predictions(self, features: Sequence[ClipFeatures]) -> list[Prediction]:
         if not features:
             return []
@@ -1490,7 +1529,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fitted_for = self._ready().calibrated_for(self._source().source)
         calibrated = not self.multi_label and fitted_for == labels.classes.tolist()
         doubted = [self._ready().engine.doubted(clip) for clip in features]
-        return make_predictions(features, probability, self._rule(), labels, calibrated, doubted)
+        rule = replace(self._rule(), classes=labels.classes)
+        return make_predictions(features, probability, rule, labels, calibrated, doubted)
 
     def _labelled(self, X: Any, y: Any) -> tuple[Clips | Features, Any]:
         """Return clips, and one label or collection of labels for each."""
@@ -1505,7 +1545,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _targets(self, y: Any, labels: LabelSet) -> Array:
         encode = encode_label_sets if self.multi_label else encode_targets
-        return encode(y, self._enough(labels).classes)
+        return encode(y, self._classes(self._enough(labels)))
 
     def _settings(self, **changed: Any) -> FitSettings:
         directory = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor
 
 from merclip._files import placed, told
+from merclip._random import seeded
 from merclip._shown import shown
 from merclip._warn import warn
 from merclip.anchors import AnchorsLike, anchors_of, check_names, embedded, listed
@@ -21,6 +22,7 @@ from merclip.classifier import EmotionClassifier
 from merclip.dialogues import LETTERS, NAMELESS, Dialogue, as_dialogues, called
 from merclip.engine import choose_device
 from merclip.errors import (
+    DivergenceError,
     InputError,
     InputTypeError,
     LabelError,
@@ -28,7 +30,7 @@ from merclip.errors import (
     NotFittedError,
 )
 from merclip.hub import placed_model
-from merclip.labels import LabelSet, LabelsLike, encode_targets, names_in
+from merclip.labels import LabelSet, LabelsLike, by_name, encode_targets, names_in
 from merclip.network.anchors import Anchors
 from merclip.network.dialogue import DialogueConfig, DialogueNetwork
 from merclip.network.dialogue_file import load_dialogue_network, save_dialogue_network
@@ -201,6 +203,8 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             `y` has labels that `labels` lacks, or one class alone.
         InputError
             Dialogues and labels do not fit together, or dialogues have different features.
+        DivergenceError
+            The loss became infinite or no number; nothing was learned.
 
         Examples
         --------
@@ -626,7 +630,7 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         names = [n for dialogue in dialogues for n in dialogue.labels or () if n is not None]
         if not names:
             raise LabelError("No utterance has a label: give y, or Dialogue(labels=...).")
-        return self._enough(LabelSet.of(names_in(sorted(set(names), key=str), False)))
+        return self._enough(LabelSet.learned(names_in(sorted(set(names), key=str), False)))
 
     def _enough(self, labels: LabelSet) -> LabelSet:
         if len(labels) < 2:
@@ -669,8 +673,7 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         anchors = self._anchors()
         if anchors is None and self.predict_from != "labels":
             raise InputError(f"predict_from={self.predict_from!r} needs anchors=.")
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed_of(self.random_state))
+        with seeded(seed_of(self.random_state)):
             return DialogueNetwork(config, anchors).to(choose_device(self.device))
 
     def _train(self, train: list[EncodedDialogue], held_out: list[EncodedDialogue]) -> None:
@@ -684,7 +687,11 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             callbacks=list(self.callbacks or ()),
             progress=bool(self.verbose),
         )
-        trainer.fit(train, held_out)
+        try:
+            trainer.fit(train, held_out)
+        except DivergenceError:
+            del self.network_  # of no use to anybody, and not to be saved
+            raise
         self.history_, self.interrupted_ = trainer.history, trainer.interrupted
 
     def _anchors(self) -> Anchors | None:
@@ -696,7 +703,8 @@ class ConversationClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             return Anchors(self._words(self.labels_))
         if isinstance(self.anchors, Mapping) and any(map(_is_embedding, self.anchors.values())):
             check_names(self.anchors, self.labels_)
-            return anchors_of({n: _embeddings(n, v) for n, v in self.anchors.items()}, classes)
+            given = by_name(self.anchors)
+            return anchors_of({n: _embeddings(n, v) for n, v in given.items()}, classes)
         pictures = listed(self.anchors)
         check_names(pictures, self.labels_)
         encoder = self._encoder()

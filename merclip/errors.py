@@ -194,6 +194,23 @@ class CheckpointError(MerclipError, RuntimeError):
     """
 
 
+class DivergenceError(MerclipError, FloatingPointError):
+    """Training diverged: its loss, gradient or answers are no finite numbers any more.
+
+    The classifier is as it was before the call.
+
+    Examples
+    --------
+    >>> from merclip import EmotionClassifier, errors
+    >>> clips = [{"text": "so good"}, {"text": "so bad"}] * 4
+    >>> try:
+    ...     EmotionClassifier(lr=1e6).fit(clips, ["happy", "sad"] * 4)
+    ... except errors.DivergenceError as error:
+    ...     print(str(error)[:17])
+    Training diverged
+    """
+
+
 class ModelNotFoundError(MerclipError, FileNotFoundError):
     """A model cannot be had from the name or directory that was given.
 

@@ -6,8 +6,9 @@ import dataclasses
 import difflib
 import numbers
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -21,13 +22,25 @@ from merclip.errors import (
     MerclipError,
     NoModalityError,
 )
-from merclip.types import Audio, Clip, Clips, Video, is_tensor
+from merclip.types import (
+    Audio,
+    Clip,
+    Clips,
+    Labelled,
+    Video,
+    as_list,
+    as_numpy,
+    is_column,
+    is_tensor,
+)
 
 MODALITY_KEYS = ("video", "audio", "text")
 CLIP_KEYS = (*MODALITY_KEYS, "start", "end", "region", "id")
 LABEL_KEY = "label"
 Array = np.ndarray[Any, Any]
 ENCODED = (str, bytes, bytearray, memoryview, os.PathLike)
+_TABLES = (("columns", "iloc"), ("columns", "to_dicts"), ("column_names", "to_pylist"))
+"""How pandas, polars and pyarrow call the columns of a table, and its rows."""
 
 
 class Given(NamedTuple):
@@ -110,22 +123,26 @@ def iter_clips(clips: Any, *, keep_broken: bool = False) -> Iterator[Clip]:
         raise InputTypeError(
             f"An iterable of clips is needed, got one {type(clips).__name__}: put it in a list."
         )
-    if _is_frame(clips) or _is_dataset(clips):
+    if _is_frame(clips) or is_labelled(clips):
         yield from _from_rows(clips, keep_broken).clips
-        return
-    for index, row in enumerate(clips):
-        yield _row(row, index, keep_broken)
+    elif _is_dataset(clips):
+        yield from _from_dataset(clips, keep_broken)
+    else:
+        for index, row in enumerate(clips):
+            yield _row(row, index, keep_broken)
 
 
 def labels_in(X: Any, *, some: bool = False) -> list[Any] | None:
-    """Return the column "label" of a DataFrame, data set or list of dicts.
+    """Return the labels of a `Dataset`, or the column "label" of a table or list of dicts.
 
     With `some` a dict without it counts as one whose label is None, unless all are.
     """
+    if is_labelled(X):
+        return list(X.y)
     if _is_frame(X):
-        return list(X[LABEL_KEY]) if LABEL_KEY in X.columns else None
+        return as_list(X[LABEL_KEY]) if LABEL_KEY in _names(X) else None
     if _is_dataset(X):
-        return list(X[LABEL_KEY]) if LABEL_KEY in X.column_names else None
+        return _labels_of_dataset(X)
     if isinstance(X, (list, np.ndarray)) and len(X) and all(isinstance(r, Mapping) for r in X):
         with_label = [LABEL_KEY in row for row in X]
         if all(with_label):
@@ -152,9 +169,33 @@ def given_targets(X: Any, y: Any, *, some: bool = False) -> Any:
         y = labels_in(X, some=some)
     if y is None:
         raise InputError("Give y, or clips with a column 'label'.")
+    return as_targets(y)
+
+
+def as_targets(y: Any) -> Any:
+    """Return labels as a list, as an array, or as a table whose columns have names.
+
+    Raises
+    ------
+    LabelError
+        `y` is a single string.
+    """
     if isinstance(y, str):
         raise LabelError(f"y={shown(y)} is a single string; give one label for each clip.")
-    return y
+    if hasattr(y, "toarray"):  # sparse, of SciPy
+        return y.toarray()
+    if is_tensor(y):
+        return as_numpy(y.to_dense() if y.is_sparse else y)
+    if _is_frame(y) and not hasattr(y, "to_numpy"):  # a table of pyarrow
+        return y.to_pandas()
+    if _is_of_dataset(y):
+        return [_named(y.features, label) for label in _undecoded(y.source)[y.column_name]]
+    return as_list(y) if is_column(y) and not isinstance(y, np.ndarray) else y
+
+
+def is_labelled(value: Any) -> TypeGuard[Labelled]:
+    """Tell whether a value is merclip's own `Dataset`: clips beside their labels."""
+    return all(hasattr(value, name) for name in ("clips", "y", "groups", "splits", "select"))
 
 
 def rows_without_label(y: Any) -> list[int]:
@@ -205,8 +246,10 @@ def with_media(clip: Clip) -> Clip:
 
 
 def _from_parts(video: Any, audio: Any, text: Any) -> Given:
-    if isinstance(video, (Clip, Clips)) or _is_frame(video) or isinstance(video, Mapping):
+    if isinstance(video, (Clip, Clips)) or _is_frame(video) or _is_row(video):
         raise InputTypeError("With audio= or text= the first argument is a video, not clips.")
+    for name, source in (("video", video), ("audio", audio)):
+        _check_kind(source, name)
     given = {"video": video, "audio": audio, "text": text}
     columns = {name: _column(value) for name, value in given.items() if value is not None}
     lists = {name: column for name, column in columns.items() if column is not None}
@@ -224,22 +267,24 @@ def _from_rows(X: Any, keep_broken: bool) -> Given:
         return Given(Clips([X]), single=True)
     if isinstance(X, Clips):
         return Given(X, single=False)
-    if isinstance(X, Mapping) or _is_frame_row(X):
-        return Given(Clips([_row(X, 0, keep_broken)]), single=True)
+    if is_labelled(X):
+        return Given(X.clips, single=False)
     if _is_frame(X):
         return Given(_from_frame(X, keep_broken), single=False)
     if _is_dataset(X):
-        rows = (_row_of_dataset(X, i, keep_broken) for i in range(len(X)))
-        return Given(Clips(rows), single=False)
+        return Given(Clips(_from_dataset(X, keep_broken)), single=False)
+    if _is_row(X) or _is_frame_row(X):
+        return Given(Clips([_row(X, 0, keep_broken)]), single=True)
     column = _column(X)
     if column is None:
+        _check_kind(X, "video")
         return Given(Clips([Clip(video=X)]), single=True)
     return Given(Clips(_row(row, i, keep_broken) for i, row in enumerate(column)), single=False)
 
 
 def _column(value: Any) -> list[Any] | None:
     """Return a batch as a list, or None for one item."""
-    if isinstance(value, (*ENCODED, Video, Audio)):
+    if isinstance(value, (*ENCODED, Video, Audio, Mapping)):
         return None
     if isinstance(value, tuple):
         if _is_sound(value):
@@ -253,11 +298,11 @@ def _column(value: Any) -> list[Any] | None:
         return list(value) if value.dtype.kind in "OUS" and value.ndim else None
     if is_tensor(value) or hasattr(value, "read"):
         return None
-    if hasattr(value, "tolist") and hasattr(value, "index"):  # a pandas Series
-        return list(value)
-    if isinstance(value, Sequence):
-        return _checked_list(list(value))
-    return None
+    if is_column(value):
+        return _checked_list(as_list(value))
+    if _is_of_dataset(value):
+        value = _undecoded(value.source)[value.column_name]
+    return _checked_list(list(value)) if isinstance(value, Sequence) else None
 
 
 def _check_columns(array: Array) -> None:
@@ -290,6 +335,55 @@ def _checked_list(values: list[Any]) -> list[Any]:
     return values
 
 
+def _from_dataset(rows: Any, keep_broken: bool) -> Iterator[Clip]:
+    """Yield the clips of a data set of Hugging Face, which may have no length."""
+    if isinstance(rows, Mapping):
+        raise InputTypeError(
+            f"X holds several data sets, {sorted(map(str, rows))}: give one of them."
+        )
+    rows = _undecoded(rows)
+    if hasattr(rows, "__len__"):
+        yield from (_row_of_dataset(rows, index, keep_broken) for index in range(len(rows)))
+    else:
+        yield from (_row(row, index, keep_broken) for index, row in enumerate(rows))
+
+
+def _undecoded(rows: Any) -> Any:
+    """Return a data set that gives plain rows, with media as files that are read as all others.
+
+    Its own decoders are a package more, and would give a video without its sound.
+    """
+    features = getattr(rows, "features", None) or {}
+    shape = getattr(rows, "format", None) or {}
+    if shape.get("type") == "custom":  # a function of the user's own expects decoded media
+        return rows
+    if hasattr(rows, "with_format"):
+        rows = rows.with_format(None)
+    for name in MODALITY_KEYS:
+        if getattr(features.get(name), "decode", False):
+            rows = rows.cast_column(name, dataclasses.replace(features[name], decode=False))
+    return rows
+
+
+def _labels_of_dataset(rows: Any) -> list[Any] | None:
+    features = getattr(rows, "features", None) or {}
+    if LABEL_KEY not in (rows.column_names or features or next(iter(rows), {})):
+        return None
+    rows = _undecoded(rows)
+    labels = rows[LABEL_KEY] if hasattr(rows, "__len__") else (row[LABEL_KEY] for row in rows)
+    return [_named(features.get(LABEL_KEY), label) for label in labels]
+
+
+def _named(feature: Any, label: Any) -> Any:
+    """Return the name of a label that a data set numbers; -1 is one that is missing."""
+    if label is None or isinstance(label, str):
+        return label
+    if hasattr(feature, "int2str"):
+        return None if int(label) < 0 else feature.names[int(label)]
+    inner = getattr(feature, "feature", None)
+    return [_named(inner, one) for one in label] if hasattr(inner, "int2str") else label
+
+
 def _row_of_dataset(rows: Any, index: int, keep_broken: bool) -> Clip:
     try:
         row = rows[index]  # a data set may decode its media here
@@ -305,7 +399,7 @@ def _row(row: Any, index: int, keep_broken: bool = False) -> Clip:
         return row
     if _is_frame_row(row):
         row = row.to_dict()
-    if not isinstance(row, Mapping):
+    if not _is_row(row):
         return Clip(video=None if _is_missing(row) else row)
     _check_keys(row, index)
     values = {key: row[key] for key in CLIP_KEYS if key in row and not _is_missing(row[key])}
@@ -351,25 +445,114 @@ def _close_key(key: str, given: Iterable[Any]) -> str | None:
 
 
 def _from_frame(frame: Any, keep_broken: bool) -> Clips:
-    columns = [name for name in CLIP_KEYS if name in frame.columns]
-    for name in map(str, frame.columns):
-        close = None if name in (*CLIP_KEYS, LABEL_KEY) else _close_key(name, frame.columns)
+    names = _names(frame)
+    columns = [name for name in CLIP_KEYS if name in names]
+    for name in map(str, names):
+        close = None if name in (*CLIP_KEYS, LABEL_KEY) else _close_key(name, names)
         if close:
             raise InputError(f"The DataFrame has the column {shown(name)}; did you mean {close!r}?")
     if not set(columns) & set(MODALITY_KEYS):
         raise InputError(
-            f"The DataFrame has the columns {list(map(str, frame.columns))}; "
+            f"The DataFrame has the columns {list(map(str, names))}; "
             f"known are {[*CLIP_KEYS, LABEL_KEY]}."
         )
-    rows = zip(*(frame[name].tolist() for name in columns), strict=True)
+    rows = zip(*(as_list(frame[name]) for name in columns), strict=True)
     return Clips(
         _row(dict(zip(columns, values, strict=True)), index, keep_broken)
         for index, values in enumerate(rows)
     )
 
 
+def _names(frame: Any) -> list[Any]:
+    """Return the names of a table's columns.
+
+    Raises
+    ------
+    InputError
+        There are two of a name that counts.
+    """
+    names = list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
+    counts = Counter(name for name in names if name in (*CLIP_KEYS, LABEL_KEY))
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise InputError(f"The DataFrame has {counts[twice[0]]} columns called {twice[0]!r}.")
+    return names
+
+
+def as_source(source: Any) -> Any:
+    """Return a file in a mapping, a picture of PIL or a torchcodec decoder as what we read."""
+    source = getattr(source, "_hf_encoded", source)  # what a data set has decoded already
+    if isinstance(source, Mapping) and _is_file(source):
+        found = source.get("path") if source.get("bytes") is None else source["bytes"]
+        if found is None:
+            raise InputError("The mapping has neither bytes nor a path.")
+        return found
+    if _is_picture(source):
+        return Video(_pixels(source), fps=1.0)
+    if hasattr(source, "get_all_samples"):
+        sound = source.get_all_samples()
+        return Audio(sound.data, rate=sound.sample_rate)
+    return source
+
+
+def _pixels(picture: Any) -> Array:
+    """Return a picture of PIL upright, as RGB.
+
+    Raises
+    ------
+    InputError
+        Its values have no range that says what is white.
+    """
+    from PIL import ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        return np.repeat((np.asarray(picture) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
+    if picture.mode in ("I", "F"):
+        raise InputError(
+            f"A picture of PIL's mode {picture.mode!r} does not say which value is white: bring "
+            "it to 0..255, and give an array of uint8."
+        )
+    return np.asarray(picture.convert("RGB"))
+
+
+def _is_picture(value: Any) -> bool:
+    """Tell whether a value is an image of PIL, without importing it."""
+    return hasattr(value, "getexif") and hasattr(value, "convert")
+
+
+def _is_row(value: Any) -> bool:
+    """Tell whether a value is a mapping with a clip's parts, rather than a file in one."""
+    return isinstance(value, Mapping) and not _is_file(value)
+
+
+def _is_file(value: Mapping[str, Any]) -> bool:
+    """Tell whether a mapping is a file, as Hugging Face's data sets and parquet files have it."""
+    return set(value) == {"bytes", "path"}
+
+
+def _check_kind(source: Any, name: str) -> None:
+    """Refuse what can be no video or sound at all, whatever is done with clips that fail.
+
+    Raises
+    ------
+    InputTypeError
+    """
+    kinds = (*ENCODED, np.ndarray, Video, Audio, Mapping, Sequence)
+    known = isinstance(source, kinds) or _is_missing(source) or _is_picture(source)
+    if known or is_tensor(source) or is_column(source):
+        return
+    if any(hasattr(source, name) for name in ("read", "_hf_encoded", "get_all_samples")):
+        return
+    if hasattr(source, "collect"):
+        raise InputTypeError(
+            f"{type(source).__name__} has no rows yet: call collect() first, and give those."
+        )
+    _checked_source(source, name, "a path, bytes, a binary file, an array, Video or Audio")
+
+
 def _as_video(clip: Clip) -> Any:
-    source = clip.video
+    source = as_source(clip.video)
     if source is None or isinstance(source, Video):
         return source
     if isinstance(source, np.ndarray) or is_tensor(source):
@@ -380,6 +563,7 @@ def _as_video(clip: Clip) -> Any:
 
 
 def _as_audio(source: Any) -> Any:
+    source = as_source(source)
     if source is None or isinstance(source, Audio):
         return source
     if isinstance(source, tuple) and len(source) == 2:
@@ -416,7 +600,9 @@ def _is_missing(value: Any) -> bool:
 
 
 def _is_frame(value: Any) -> bool:
-    return hasattr(value, "columns") and hasattr(value, "iloc")
+    """Tell whether a value is a table, of pandas, polars or pyarrow."""
+    # Rows first: a LazyFrame warns when it is asked for its columns.
+    return any(hasattr(value, rows) and hasattr(value, names) for names, rows in _TABLES)
 
 
 def _is_frame_row(value: Any) -> bool:
@@ -426,5 +612,12 @@ def _is_frame_row(value: Any) -> bool:
     return any(isinstance(key, str) and key in MODALITY_KEYS for key in value.index)
 
 
+def _is_of_dataset(value: Any) -> bool:
+    """Tell whether a value is a column of a data set of Hugging Face."""
+    return hasattr(value, "column_name") and hasattr(getattr(value, "source", None), "column_names")
+
+
 def _is_dataset(value: Any) -> bool:
-    return hasattr(value, "column_names") and hasattr(value, "__getitem__")
+    """Tell whether a value is a data set of Hugging Face, also one that is streamed."""
+    rows = hasattr(value, "__getitem__") or hasattr(value, "__iter__")
+    return rows and hasattr(value, "column_names")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import numbers
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -14,16 +16,13 @@ import numpy as np
 from merclip._shown import shown
 from merclip._warn import warn
 from merclip.errors import InputTypeError, LabelError, MerclipWarning
-from merclip.types import Frame, Listed
+from merclip.inputs import as_targets
+from merclip.types import Frame, Listed, Sparse, as_list
 
 Label: TypeAlias = str | int
 """What a label is called."""
 
-NUMBERED = (
-    "Where scikit-learn numbers the classes itself (probabilities of cross_val_predict, "
-    "VotingClassifier, StackingClassifier), give labels=dict(enumerate(sorted(set(y))))."
-)
-"""What to do when the words of labels are lost on the way to `fit`."""
+_WORDLESS = re.compile(r"[+-]?\d+([.,]\d+)?|true|false", re.IGNORECASE)
 
 Texts: TypeAlias = str | Listed[str]
 """A description of a label, or several that are averaged."""
@@ -90,14 +89,58 @@ class LabelSet:
             )
         if isinstance(labels, Mapping):
             return _labelled(tuple(labels), tuple(labels.values()))
+        if hasattr(labels, "int2str"):  # what numbers the labels of a data set
+            labels = getattr(labels, "names", labels)
         if not _is_collection(labels):
             raise InputTypeError(
                 "labels is a list of strings or a mapping from name to description(s), "
                 f"got {type(labels).__name__}."
             )
-        ordered = sorted(labels, key=str) if isinstance(labels, (set, frozenset)) else labels
-        names = tuple(ordered)
+        if isinstance(labels, (set, frozenset)):
+            labels = sorted(labels, key=str)
+        names = tuple(as_list(labels))
         return _labelled(names, names)
+
+    @classmethod
+    def learned(cls, names: LabelsLike | Listed[Label], known: LabelSet | None = None) -> LabelSet:
+        """Build from the labels of clips that are learned from.
+
+        Numbers, and the words for true and false, are taken as they are, with a warning.
+
+        Parameters
+        ----------
+        names : as for `of`, or a sequence of int
+        known : LabelSet, optional
+            Labels that come first, with their descriptions.
+
+        Returns
+        -------
+        LabelSet
+
+        Examples
+        --------
+        >>> from merclip import LabelSet
+        >>> LabelSet.learned(["joy", "rage"]).names
+        ('joy', 'rage')
+        """
+        if isinstance(names, (LabelSet, Mapping, str)) or not _is_collection(names):
+            return cls.of(names)  # type: ignore[arg-type]
+        texts = {} if known is None else known.to_dict()
+        new = {name: str(name) for name in map(_plain, as_list(names)) if name not in texts}
+        if not texts and new and all(map(_WORDLESS.fullmatch, new.values())):
+            message = (
+                f"y holds {', '.join(map(shown, list(new)[:5]))}, and such labels have no words: "
+                "they are learned from the clips alone. Give names, or what they mean, such as "
+                f"labels={{{shown(next(iter(new)))}: 'happy', ...}}."
+            )
+            warn(MerclipWarning(message))
+        return cls.of({**texts, **new})
+
+    @functools.cached_property
+    def has_words(self) -> bool:
+        """Whether any description is more than a number, "true" or "false"."""
+        texts = (text for described in self.descriptions for text in described)
+        return not all(map(_WORDLESS.fullmatch, texts))
 
     @functools.cached_property
     def sorted_names(self) -> tuple[Label, ...]:
@@ -180,9 +223,9 @@ LabelsLike: TypeAlias = (
 )
 """Labels: several strings, or a mapping from name to description(s). A lone string is none."""
 
-TargetsLike: TypeAlias = Listed[Any] | np.ndarray[Any, Any] | Frame
+TargetsLike: TypeAlias = Listed[Any] | np.ndarray[Any, Any] | Frame | Sparse
 """True labels, one for each clip; with several labels at once a collection for each clip, or
-an indicator matrix. A list, an array, a column or a DataFrame of 0 and 1."""
+an indicator matrix. A list, an array, a column, or a table or sparse matrix of 0 and 1."""
 
 
 def prompt_list(prompt: str | Iterable[str]) -> list[str]:
@@ -210,11 +253,17 @@ def names_in(y: Any, multi_label: bool) -> list[Any]:
     LabelError
         A matrix, whose columns have no names, or a missing label.
     """
+    y = as_targets(y)
     if multi_label and _is_table(y):
         return sorted(y.columns)
     if multi_label and _is_matrix(y):
         raise LabelError("An indicator matrix does not name its columns; set labels=.")
     values = [name for names in _sets(y) for name in names] if multi_label else _values(y)
+    if any(isinstance(name, (bool, np.bool_)) for name in values):
+        raise LabelError(
+            "y holds True and False, which have no words: give names, such as "
+            "['happy' if value else 'sad' for value in y]."
+        )
     for name in values:
         if not isinstance(name, (str, numbers.Number)) or name != name:
             raise LabelError(f"y has {shown(name)}, which is no label; leave such clips out.")
@@ -222,6 +271,39 @@ def names_in(y: Any, multi_label: bool) -> list[Any]:
         return sorted(set(values))
     except TypeError:
         raise LabelError("y mixes strings and numbers; give one kind.") from None
+
+
+def are_places(y: Any, labels: LabelSet) -> bool:
+    """Tell whether `y` numbers labels that have names, and warn which number is which.
+
+    So scikit-learn passes labels on (`VotingClassifier`, `StackingClassifier`, probabilities of
+    `cross_val_predict`): a number is the place in the sorted labels.
+    """
+    if getattr(y, "ndim", 1) != 1 or not all(isinstance(name, str) for name in labels.names):
+        return False
+    values = _values(y)
+    if not values or not all(map(_is_whole, values)):
+        return False
+    stands = [f"{place} for {name!r}" for place, name in enumerate(labels.sorted_names)]
+    message = (
+        f"y holds numbers, which are taken as places in the sorted labels: {', '.join(stands)}. "
+        "Where they mean others, give labels={0: ..., 1: ...}."
+    )
+    unseen = [name for place, name in enumerate(labels.sorted_names) if place not in values]
+    warn(MerclipWarning(f"{message} No clip has {unseen}." if unseen else message))
+    return True
+
+
+def names_at(y: Any, labels: LabelSet) -> list[Label]:
+    """Return the names of labels that are given as places among the sorted ones.
+
+    Raises
+    ------
+    LabelError
+        There is no such place.
+    """
+    places = encode_targets(y, np.arange(len(labels)))
+    return [labels.sorted_names[place] for place in places]
 
 
 def encode_targets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -297,12 +379,13 @@ def encode_label_sets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, 
     -------
     ndarray of shape (n, k), float32
     """
+    y = as_targets(y)
     if _is_table(y):
         if sorted(map(str, y.columns)) != sorted(map(str, classes.tolist())):
             raise LabelError(
                 f"The columns of y are {list(y.columns)}, but the labels are {classes.tolist()}."
             )
-        y = y[classes.tolist()].to_numpy()
+        y = _as_numbers(y[classes.tolist()].to_numpy())
     if _is_matrix(y):
         if y.shape[1] != len(classes) or not np.isin(y, (0, 1)).all():
             raise LabelError(
@@ -316,10 +399,18 @@ def encode_label_sets(y: Any, classes: np.ndarray[Any, Any]) -> np.ndarray[Any, 
     return matrix
 
 
+def _as_numbers(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a matrix of numbers; columns that may have gaps come as objects."""
+    try:
+        return np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise LabelError("The columns of y hold 0 and 1, and nothing else.") from None
+
+
 def _values(y: Any) -> list[Any]:
     if getattr(y, "ndim", 1) != 1:
         raise LabelError(f"y has one label for each clip, got an array of shape {tuple(y.shape)}.")
-    return [_plain(value) for value in y]
+    return [_plain(value) for value in as_list(y)]
 
 
 def _sets(y: Any) -> list[list[Any]]:
@@ -371,8 +462,12 @@ def _is_collection(labels: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return a numpy or torch scalar as a built-in one."""
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+    """Return a scalar of numpy or torch, or a member of an enumeration, as a built-in one."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 def _name(name: Any) -> Any:
@@ -383,15 +478,30 @@ def _name(name: Any) -> Any:
 
 
 def _descriptions(name: Any, value: Any) -> tuple[str, ...]:
+    value = _plain(value)
     if isinstance(value, numbers.Integral):
-        raise LabelError(
-            f"The label {shown(name)} has no words to encode; give names, or a mapping such as "
-            f"{{{shown(name)}: 'happy'}}. {NUMBERED}"
-        )
+        raise no_words(name)
     texts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    texts = tuple(map(_plain, texts))
     if not texts or any(not isinstance(text, str) or not text.strip() for text in texts):
         raise LabelError(f"The label {shown(name)} needs a description that is not empty.")
     return texts
+
+
+def by_name(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return what is given for each label, by what the label is called.
+
+    A member of an enumeration equals its word, but a dictionary does not find it by that.
+    """
+    return {_plain(name): value for name, value in values.items()}
+
+
+def no_words(name: Any) -> LabelError:
+    """Return the error for a label that says nothing to a model that has not learned it."""
+    return LabelError(
+        f"The label {shown(name)} has no words to encode; give names, or a mapping such as "
+        f"{{{shown(name)}: 'happy'}}."
+    )
 
 
 def _check_names(names: tuple[Any, ...]) -> None:
@@ -407,6 +517,10 @@ def _check_names(names: tuple[Any, ...]) -> None:
         if key in seen:
             raise LabelError(f"The labels {shown(seen[key])} and {shown(name)} are the same.")
         seen[key] = name
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _is_alike(value: Any, classes: np.ndarray[Any, Any]) -> bool:
@@ -425,5 +539,5 @@ def _unknown_message(unknown: list[str], values: list[Any], classes: np.ndarray[
     message = f"y has labels that are not among {classes.tolist()}: {listed}."
     numbers_given = all(isinstance(value, numbers.Number) for value in values)
     if numbers_given and classes.dtype.kind in "US":
-        message += f" Give names, or labels with the same integers. {NUMBERED}"
+        message += " Give names, or labels with the same integers."
     return message

@@ -10,7 +10,7 @@ import numpy as np
 from merclip._progress import progress
 from merclip._warn import Skipped, row_name
 from merclip.errors import InputError, LabelError, MerclipError
-from merclip.inputs import BrokenRow, rows_without_label
+from merclip.inputs import BrokenRow, is_labelled, rows_without_label
 from merclip.preprocess import ClipFeatures, Features
 from merclip.types import Clip, Clips
 
@@ -97,6 +97,42 @@ def mark_unlabelled(clips: Clips | Features, y: Any) -> tuple[Clips | Features, 
     return Clips(marked), y
 
 
+def to_learn_from(
+    X: Any, y: Any, sample_weight: Any, groups: Any, validation: Any
+) -> tuple[Any, Any, Any, Any, Any]:
+    """Return what `fit` goes by, where `X` is a `Dataset`; all else as it is.
+
+    Its labels and groups are taken where none are given. Of one with official parts the
+    test part is left out everywhere, and that for validation is held out where
+    `validation` is "auto".
+    """
+    if not is_labelled(X):
+        return X, y, sample_weight, groups, validation
+    columns = [X.y if y is None else y, sample_weight, X.groups if groups is None else groups]
+    parts = np.asarray([] if X.splits is None else X.splits)
+    if isinstance(validation, str) and {"train", "valid"} <= set(parts.tolist()):
+        validation = parts == "valid"
+    if "train" not in parts:
+        return X.clips, *columns, validation
+    kept = np.flatnonzero(parts != "test").tolist()
+    columns = [_cut(column, kept, len(X.clips)) for column in (*columns, validation)]
+    return X.clips[kept], columns[0], columns[1], columns[2], columns[3]
+
+
+def train_part(X: Any) -> Any:
+    """Return the part of a `Dataset` to learn from, if it has parts; all else as it is."""
+    if not is_labelled(X) or X.splits is None or "train" not in X.splits:
+        return X
+    return X.select(np.asarray(X.splits) == "train")
+
+
+def _cut(column: Any, kept: Sequence[int], n_clips: int) -> Any:
+    """Return some entries of a column; what has no entry for each clip is judged later."""
+    if column is None or isinstance(column, (str, float, int)) or len(column) != n_clips:
+        return column
+    return in_order(column, kept)
+
+
 def _without_label(clip: Clip | ClipFeatures, problem: LabelError) -> Clip | ClipFeatures:
     if isinstance(clip, ClipFeatures):
         return ClipFeatures({}, clip.id, error=clip.error or reason_of(problem))
@@ -107,7 +143,8 @@ def in_order(y: Any, order: Sequence[int]) -> Any:
     """Return some labels, as the kind of container that they came in."""
     if hasattr(y, "iloc"):
         return y.iloc[order]
-    return y[order] if isinstance(y, np.ndarray) else [y[row] for row in order]
+    whole = isinstance(y, np.ndarray) or hasattr(y, "columns")
+    return y[order] if whole else [y[row] for row in order]
 
 
 def reason_of(error: MerclipError) -> str:

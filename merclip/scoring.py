@@ -11,6 +11,7 @@ import numpy as np
 
 from merclip._shown import shown
 from merclip.errors import InputError
+from merclip.labels import by_name
 
 Array = np.ndarray[Any, Any]
 DEFAULT_THRESHOLD = 0.5
@@ -103,7 +104,7 @@ def threshold_row(threshold: float | Mapping[Any, float] | None, classes: Array)
     if isinstance(threshold, Mapping):
         names = [str(name) for name in classes.tolist()]
         # JSON, in which a checkpoint keeps them, turns keys that are numbers into strings.
-        given = {str(name): value for name, value in threshold.items()}
+        given = {str(name): value for name, value in by_name(threshold).items()}
         unknown = sorted(set(given) - set(names))
         if unknown:
             raise InputError(f"threshold names labels that do not exist: {unknown}.")

@@ -15,12 +15,18 @@ from torch import Tensor
 from merclip._warn import warn
 from merclip.anchors import BY_LABELS, Answers
 from merclip.engine import Engine, Reading, choose_device, label_tokens
-from merclip.errors import DeviceError, LabelError, MerclipError, MerclipWarning
+from merclip.errors import (
+    DeviceError,
+    DivergenceError,
+    LabelError,
+    MerclipError,
+    MerclipWarning,
+)
 from merclip.hub import HubAccess
 from merclip.hub.layouts import ClipWeights
 from merclip.hub.models import find_model
 from merclip.hub.sources import read_object
-from merclip.labels import LabelSet
+from merclip.labels import LabelSet, no_words
 from merclip.network import Checkpoint
 from merclip.network.adaptation import Adaptation
 from merclip.network.checkpoint import CONFIG_FILE
@@ -138,7 +144,7 @@ class Session:
         Raises
         ------
         LabelError
-            Other labels than those of the fit, without a label encoder.
+            Other labels than those of the fit, without a label encoder or without words.
         """
         network, embedded = self.engine.network, None
         if answers.source != "anchors":
@@ -161,6 +167,7 @@ class Session:
         self, labels: LabelSet, prompts: list[str], on_long_label: str
     ) -> Tensor | None:
         if self.engine.network.config.use_label_encoder:
+            self._check_words(labels)
             return self.engine.label_embeddings(labels, prompts, on_long_label)
         self._check_fixed(labels)
         return None
@@ -193,17 +200,22 @@ class Session:
         if not going_on:
             self.stream = Stream()
         tokens = label_tokens(labels, prompts, network.max_label_tokens, on_long_label)
-        outcome = fit_network(
-            self.engine,
-            clips,
-            targets,
-            labels.classes,
-            tokens,
-            settings,
-            sample_weight=sample_weight,
-            groups=groups,
-            stream=self.stream if going_on else None,
-        )
+        try:
+            outcome = fit_network(
+                self.engine,
+                clips,
+                targets,
+                labels.classes,
+                tokens,
+                settings,
+                sample_weight=sample_weight,
+                groups=groups,
+                stream=self.stream if going_on else None,
+            )
+        except DivergenceError:
+            # Its optimiser goes by what diverged.
+            self.stream = Stream()
+            raise
         if not same_labels:
             self.engine.forget_labels()
         self.checkpoint.encoders_trained |= settings.tune == "full"
@@ -302,6 +314,12 @@ class Session:
             "calibration": self.calibration(),
             **({} if source == "labels" else {"predict_from": source}),
         }
+
+    def _check_words(self, labels: LabelSet) -> None:
+        known = self.known_labels()
+        learned = known is not None and set(labels.names) <= set(known.names)
+        if not labels.has_words and not learned:
+            raise no_words(labels.names[0])
 
     def _check_fixed(self, labels: LabelSet) -> None:
         known = self.known_labels()

@@ -25,6 +25,7 @@ from merclip.errors import InputError, InputTypeError, ShapeError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import PIL.Image
     import torch
     from numpy.typing import ArrayLike
 
@@ -62,6 +63,21 @@ def as_numpy(value: Any) -> np.ndarray[Any, Any]:
         return np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"Nested lists must have one length at each level: {error}") from error
+
+
+_LISTS = ("to_pylist", "to_list", "tolist")
+"""How columns of pyarrow, of polars, and of pandas and NumPy become lists."""
+
+
+def is_column(value: Any) -> bool:
+    """Tell whether a value is a column or an array of one dimension, of whatever library."""
+    return any(hasattr(value, name) for name in _LISTS) and getattr(value, "ndim", 1) == 1
+
+
+def as_list(values: Any) -> list[Any]:
+    """Return a column of any library, or what can be gone through, as a list."""
+    name = next((name for name in _LISTS if hasattr(values, name)), None)
+    return list(values if name is None else getattr(values, name)())
 
 
 class Video:
@@ -173,14 +189,19 @@ class Listed(Protocol[T_co]):
 
 
 Encoded: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
-VideoLike: TypeAlias = Union[Encoded, np.ndarray[Any, Any], "torch.Tensor", Video]
-"""A path, bytes of a file, binary file, array or tensor of shape (T, H, W, 3), or `Video`."""
+VideoLike: TypeAlias = Union[
+    Encoded, np.ndarray[Any, Any], "torch.Tensor", Video, "PIL.Image.Image", Mapping[str, Any]
+]
+"""A path, bytes of a file, binary file, array or tensor of shape (T, H, W, 3), or `Video`; a
+picture of PIL; or, as Hugging Face's data sets have it, a mapping with the keys ``bytes`` and
+``path``."""
 
 AudioLike: TypeAlias = (
     Encoded | tuple[Union["ArrayLike", "torch.Tensor"], int] | Mapping[str, Any] | Audio
 )
 """A path, bytes of a file, binary file, ``(array, rate)`` or `Audio`; or, as Hugging Face's
-data sets have it, a mapping with the keys ``array`` and ``sampling_rate``."""
+data sets have it, a mapping with the keys ``bytes`` and ``path``, or ``array`` and
+``sampling_rate``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,8 +267,9 @@ class Clip:
         if self.id is not None:
             return str(self.id)
         for source in (self.video, self.audio):
-            if isinstance(source, (str, os.PathLike)):
-                return os.fspath(source)
+            path = source.get("path") if isinstance(source, Mapping) else source
+            if isinstance(path, (str, os.PathLike)):
+                return os.fspath(path)
         return None
 
 
@@ -384,19 +406,48 @@ ClipLike: TypeAlias = VideoLike | Clip | Mapping[str, Any]
 
 
 class Frame(Protocol):
-    """A DataFrame, of pandas or with its face."""
+    """A DataFrame, of pandas or polars or with their face."""
 
     @property
     def columns(self) -> Any:
         """Names of the columns."""
 
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+class Labelled(Protocol):
+    """A `Dataset` of `merclip.datasets`, or with its face."""
+
     @property
-    def iloc(self) -> Any:
-        """Rows by position."""
+    def clips(self) -> Clips:
+        """The clips, n of them."""
+
+    @property
+    def y(self) -> Any:
+        """One label for each clip, or several."""
+
+    @property
+    def groups(self) -> Any:
+        """Who or what must not be on both sides of a split, for each clip; or None."""
+
+    @property
+    def splits(self) -> Any:
+        """The part of each clip, such as "train"; or None."""
+
+    def select(self, rows: Any) -> Any:
+        """Return some of the clips."""
+
+
+class Sparse(Protocol):
+    """A sparse matrix of SciPy."""
+
+    def toarray(self) -> Any:
+        """Return it with all its zeros."""
 
 
 class Rows(Protocol):
-    """A data set of Hugging Face, or with its face."""
+    """A data set of Hugging Face, a table of pyarrow, or with their face."""
 
     @property
     def column_names(self) -> Any:
@@ -408,8 +459,8 @@ class Rows(Protocol):
 
 Objects: TypeAlias = np.ndarray[Any, np.dtype[np.object_]]
 Strings: TypeAlias = np.ndarray[Any, np.dtype[np.str_]]
-ClipsLike: TypeAlias = Clips | Listed[ClipLike | None] | Frame | Rows | Objects | Strings
-"""A batch: `Clips`, a list of clips, an array of them, a DataFrame or a data set."""
+ClipsLike: TypeAlias = Clips | Listed[ClipLike | None] | Frame | Rows | Labelled | Objects | Strings
+"""A batch: `Clips`, a list of clips, an array of them, a table or a data set."""
 
 
 def _as_clip(value: Clip | Mapping[str, Any]) -> Clip:

@@ -120,6 +120,26 @@ def test_a_stream_forgets_the_oldest(fitted):
         fitted.stream(memory=0)
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("validation", [0.0, 0.3])
+def test_a_fit_that_diverges_says_so_and_leaves_nothing_to_save(validation, epochs, tmp_path):
+    settings = replace(QUICK, epochs=epochs, lr=1e30)
+    classifier = make_classifier(settings=settings, validation=validation)
+    with pytest.raises(errors.DivergenceError, match=r"is (nan|inf) in epoch .* lr=1e\+30"):
+        classifier.fit(make_dialogues(6))
+    with pytest.raises(errors.NotFittedError):
+        classifier.save_pretrained(tmp_path / "model")
+
+
+def test_held_out_dialogues_without_labels_measure_nothing():
+    talks = make_dialogues(4)
+    silent = [talk.with_labels([None] * len(talk)) for talk in make_dialogues(2, seed=1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier = make_classifier(settings=QUICK).fit(talks, held_out=silent)
+    assert all(record["val_loss"] is None for record in classifier.history_)
+
+
 def test_random_state_repeats_and_leaves_torchs_generator_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)

@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from merclip import EmotionClassifier
 from merclip.datasets import load_clips
-from merclip.errors import DatasetNotFoundError, InputError
+from merclip.errors import DatasetNotFoundError, InputError, LabelError, MerclipWarning
+from merclip.evaluation import evaluate
 
 
 def write_table(tmp_path, text: str, name: str = "data.csv"):
@@ -141,3 +143,100 @@ def test_a_data_set_goes_into_a_classifier(tmp_path, tiny):
     data = load_clips(write_table(tmp_path, f"text,label\n{lines}"))
     clf = tiny(data.labels, epochs=1).fit(data.clips, data.y)
     assert clf.evaluate(data.clips, data.y).n_clips == 8
+
+
+# A data set in place of clips, labels and groups --------------------------------------
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """Return a data set of 15 clips with speakers and parts."""
+    lines = [
+        f"{word} {number},{label},{speaker},{part}"
+        for number, (speaker, part) in enumerate(
+            [("ann", "train"), ("bob", "train"), ("cid", "train"), ("dan", "dev"), ("eve", "test")]
+        )
+        for word, label in [("so good", "happy"), ("so bad", "sad"), ("well", "flat")]
+    ]
+    path = write_table(tmp_path, "\n".join(["text,label,who,part", *lines]))
+    return load_clips(path, group="who", split="part")
+
+
+def test_fit_takes_a_data_set_with_its_parts_and_groups(tiny, whole):
+    settings = {"epochs": 3, "lr": 3e-3}
+    found = tiny(**settings).fit(whole)
+    taught = whole.select(whole.splits != "test")
+    by_hand = tiny(**settings, validation=taught.splits == "valid")
+    by_hand.fit(taught.clips, taught.y)
+    assert found.history_ == by_hand.history_
+    assert found.history_[0]["val_score"] is not None
+    expected = by_hand.predict_proba(whole.clips)
+    np.testing.assert_array_equal(found.predict_proba(whole), expected)
+    # Without a part for validation groups stay whole, as fit(groups=) keeps them.
+    train = whole.split("train")
+    share = {**settings, "validation": 0.34}
+    by_groups = tiny(**share).fit(train.clips, train.y, groups=train.groups)
+    assert tiny(**share).fit(train).history_ == by_groups.history_
+    # What the user says about validation goes first; a mask may be of all clips.
+    nothing = tiny(**settings, validation=0.0).fit(whole)
+    assert nothing.history_[0]["val_score"] is None
+    masked = tiny(**settings, validation=whole.splits == "valid").fit(whole)
+    assert masked.history_ == found.history_
+    # What stands beside all of its clips is cut as they are.
+    weights = np.linspace(1, 2, 15)
+    beside = {"y": whole.y.tolist(), "sample_weight": weights, "groups": list(whole.groups)}
+    by_hand.fit(taught.clips, taught.y, sample_weight=weights[whole.splits != "test"])
+    assert tiny(**settings).fit(whole, **beside).history_ == by_hand.history_
+    with pytest.raises(InputError, match="sample_weight needs one entry for each of 12"):
+        tiny(**settings).fit(whole, sample_weight=weights[:5])
+
+
+def test_every_method_takes_a_data_set(tiny, whole):
+    classifier = tiny(whole.labels)
+    expected = classifier.predict_proba(whole.clips)
+    features = classifier.encode(whole)
+    for proba in (classifier.predict_proba(whole), classifier.predict_proba(features)):
+        np.testing.assert_array_equal(proba, expected)
+    assert classifier.predict(whole).tolist() == classifier.predict(whole.clips).tolist()
+    assert len(classifier(whole)) == len(list(classifier.predict_iter(whole))) == 15
+    assert len(classifier.predict_frame(whole)) == 15
+    np.testing.assert_array_equal(
+        classifier.decision_function(whole), classifier.decision_function(whole.clips)
+    )
+    assert classifier.score(whole) == classifier.score(whole.clips, whole.y)
+    assert classifier.check_precision(whole).n_clips == 15
+    report = classifier.evaluate(whole)
+    by_hand = evaluate(classifier, whole.clips, whole.y, groups=whole.groups, data=whole)
+    assert report.to_dict() == by_hand.to_dict()
+    assert report.with_intervals().to_dict() == by_hand.with_intervals().to_dict()
+    train = whole.split("train")
+    one, other = tiny(whole.labels).partial_fit(whole), tiny(whole.labels)
+    other.partial_fit(train.clips, train.y)
+    np.testing.assert_array_equal(one.predict_proba(whole), other.predict_proba(whole))
+    calibrated = tiny(whole.labels, tune="none").fit(whole)
+    assert calibrated.calibration_["labels"] == sorted(whole.labels)
+
+
+def test_a_data_set_with_several_labels_is_learned_from(tiny, tmp_path):
+    path = write_table(tmp_path, "text,label\ngood,happy\nbad,sad|angry\nwell,\ngreat,happy\n")
+    data = load_clips(path, multi_label=True)
+    classifier = tiny(multi_label=True, epochs=1).fit(data)
+    assert classifier.classes_.tolist() == ["angry", "happy", "sad"]
+    assert classifier.predict(data).shape == (len(data), 3)
+    assert 0 <= classifier.score(data) <= 1
+
+
+@pytest.mark.parametrize("cells", [("1", "0"), ("True", "False"), ("-1.5", "2")])
+def test_labels_of_digits_have_no_words(tmp_path, cells):
+    rows = f"so good,{cells[0]}\nso bad,{cells[1]}\n" * 4
+    data = load_clips(write_table(tmp_path, "text,label\n" + rows))
+    with pytest.raises(LabelError, match=f"'({cells[0]}|{cells[1]})' has no words to encode"):
+        EmotionClassifier(data.labels).evaluate(data)
+    with pytest.raises(LabelError, match="no words to encode"):
+        evaluate(EmotionClassifier(), data.clips, data.y, labels=data.labels)
+    with pytest.warns(MerclipWarning, match="such labels have no words"):
+        classifier = EmotionClassifier(epochs=10).fit(data)
+    assert classifier.classes_.tolist() == sorted(cells)
+    assert classifier.score(data) == 1
+    words = EmotionClassifier({cells[0]: "good", cells[1]: "bad"})
+    assert words.evaluate(data).metrics["accuracy"] == 1

@@ -467,3 +467,237 @@ def test_sound_in_hugging_faces_form_is_sound_with_its_rate(clf):
     array = np.sin(np.arange(8000) / 9).astype(np.float32)
     row = {"audio": {"array": array, "sampling_rate": 16000, "path": "a.wav"}}
     np.testing.assert_array_equal(clf.predict_proba([row]), clf.predict_proba(audio=(array, 16000)))
+
+
+# Tables and data sets of other libraries -------------------------------------------------
+
+
+def _tables(rows: list[dict[str, Any]]) -> Iterator[Any]:
+    """Yield rows as polars and pyarrow have them."""
+    polars, pyarrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    yield polars.DataFrame(rows)
+    yield pyarrow.Table.from_pylist(rows)
+    yield pyarrow.RecordBatch.from_pylist(rows)
+
+
+def test_tables_of_polars_and_pyarrow_have_rows_as_pandas_has(
+    clf: EmotionClassifier, rows: list[dict[str, Any]]
+) -> None:
+    expected = clf.predict_proba(rows)
+    spans = [{"video": rows[1]["video"], "start": 0.2, "end": 0.4, "region": [0.0, 0.0, 1.0, 0.5]}]
+    for table, span in zip(_tables(rows), _tables(spans), strict=True):
+        same(expected, clf.predict_proba(table))
+        assert len(clf(table)) == 4
+        same(clf.predict_proba(spans), clf.predict_proba(span))
+        with pytest.raises(InputTypeError, match="the first argument is a video"):
+            clf.predict(table, text="hi")
+    for on_error in ("nan", "skip"):
+        clf.set_params(on_error=on_error)
+        for table in _tables(rows):
+            same(expected, clf.predict_proba(table))
+
+
+def test_labels_beside_and_columns_of_polars_and_pyarrow(
+    tiny: Callable[..., EmotionClassifier],
+) -> None:
+    polars, pyarrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"text": ["so good", "so bad"] * 4, "label": ["happy", "sad"] * 4})
+    expected = tiny(epochs=1).fit(frame).predict_proba(frame)
+    text, label = frame["text"].tolist(), frame["label"].tolist()
+    for table in _tables(frame.to_dict("records")):
+        clf = tiny(epochs=1).fit(table)
+        assert clf.classes_.dtype.kind == "U"
+        same(expected, clf.predict_proba(table))
+    columns = [
+        (polars.Series(text), polars.Series(label, dtype=polars.Categorical)),
+        (pyarrow.array(text), pyarrow.array(label).dictionary_encode()),
+        (pyarrow.chunked_array([text]), pyarrow.chunked_array([label])),
+    ]
+    for texts, labels in columns:
+        clf = tiny(epochs=1).fit(frame[["text"]], labels)
+        same(expected, clf.predict_proba(frame), clf.predict_proba(text=texts))
+        assert clf.score(frame[["text"]], labels) == clf.score(frame)
+        assert tiny(labels.unique()).classes_.tolist() == ["happy", "sad"]
+    matrix = {"happy": [1, 0] * 4, "sad": [0, 1] * 4}
+    several = {"multi_label": True, "epochs": 1}
+    expected = tiny(**several).fit(frame[["text"]], pd.DataFrame(matrix)).predict_proba(frame)
+    for y in (polars.DataFrame(matrix), pyarrow.table(matrix)):
+        same(expected, tiny(**several).fit(frame[["text"]], y).predict_proba(frame))
+
+
+@pytest.mark.parametrize("on_error", ["raise", "nan", "skip"])
+def test_what_has_no_rows_is_refused_whatever_on_error_says(
+    tiny: Callable[..., EmotionClassifier], on_error: str
+) -> None:
+    clf = tiny(["happy", "sad"], on_error=on_error)
+    for X in (object(), 5, (row for row in [{"text": "a"}])):
+        with pytest.raises(InputTypeError, match="video is a path"):
+            clf.predict(X)
+    with pytest.raises(InputTypeError, match="audio is a path"):
+        clf.predict(audio=pd.DataFrame({"audio": ["a.wav"]}))
+    polars = pytest.importorskip("polars")
+    with pytest.raises(InputTypeError, match=r"LazyFrame has no rows yet: call collect\(\)"):
+        clf.predict(polars.LazyFrame({"text": ["a"]}))
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    twice = pd.DataFrame([["a", "b"]], columns=["text", "text"])
+    for X in (twice, twice.rename(columns={"text": "label"}).assign(text="a")):
+        with pytest.raises(InputError, match="2 columns called '(text|label)'"):
+            as_clips(X)
+    with pytest.raises(InputError, match="2 columns called 'label'"):
+        labels_in(pd.DataFrame([["a", "b"]], columns=["label", "label"]))
+    others = pd.DataFrame([["a", 1, 2]], columns=["text", "x", "x"])
+    assert as_clips(others).clips[0].text == "a"
+    levels = pd.DataFrame([["a", "b"]], columns=pd.MultiIndex.from_product([["text"], ["x", "y"]]))
+    with pytest.raises(InputError, match="known are"):
+        as_clips(levels)
+
+
+# Hugging Face's data sets ------------------------------------------------------------------
+
+
+@pytest.fixture
+def media_data_sets(media: MediaSet, tmp_path: Path) -> Iterator[Any]:
+    """Yield a column, the path of a file, and the feature that holds it, in each decode mode."""
+    datasets = pytest.importorskip("datasets")
+    picture = tmp_path / "face.png"
+    pytest.importorskip("PIL.Image").fromarray(media.frames[0]).save(picture)
+    kinds = [
+        ("audio", media.sound, datasets.Audio),
+        ("video", media.video, datasets.Video),
+        ("video", str(picture), datasets.Image),
+    ]
+    return ((name, path, kind(decode=on)) for name, path, kind in kinds for on in (True, False))
+
+
+def test_data_sets_of_media_are_read_in_every_decode_mode(
+    clf: EmotionClassifier, media_data_sets: Any
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    for name, path, feature in media_data_sets:
+        expected = clf.predict_proba([{name: path}])
+        for value in (path, {"bytes": Path(path).read_bytes(), "path": None}):
+            data = datasets.Dataset.from_dict({name: [value]}).cast_column(name, feature)
+            stream = data.to_iterable_dataset()
+            same(
+                expected,
+                clf.predict_proba(data),
+                clf.predict_proba(data.with_format("numpy")),
+                clf.predict_proba(**{name: data[name]}),
+                clf.predict_proba(stream),
+            )
+            (answer,) = clf.predict_iter(stream)
+            same(expected[0], np.array([answer[label] for label in clf.classes_]))
+            assert answer.id == (path if value == path else None)
+
+
+def test_rows_and_tables_of_a_data_set_are_read(
+    clf: EmotionClassifier, media_data_sets: Any
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    for name, path, feature in media_data_sets:
+        if feature.decode and not isinstance(feature, datasets.Image):
+            continue  # its own decoders are a package that tests do not need
+        expected = clf.predict_proba([{name: path}])
+        data = datasets.Dataset.from_dict({name: [path]}).cast_column(name, feature)
+        same(
+            expected,
+            clf.predict_proba(data[0]),
+            clf.predict_proba([data[0]]),
+            clf.predict_proba(**{name: data[0][name]}),
+            clf.predict_proba(data.to_pandas()),
+            clf.predict_proba(data.with_format("arrow")[:]),
+        )
+
+
+class Decoder:
+    """What a data set makes of a file with torchcodec, and torchcodec by itself."""
+
+    def __init__(self, samples: np.ndarray, path: str | None = None) -> None:
+        self.samples = samples
+        if path is not None:
+            self._hf_encoded = {"bytes": None, "path": path}
+
+    def get_all_samples(self) -> Any:
+        assert not hasattr(self, "_hf_encoded")
+        kind = namedtuple("AudioSamples", ["data", "sample_rate"])
+        return kind(torch.tensor(self.samples)[None], RATE)
+
+
+def test_sound_that_torchcodec_has_opened_is_read(clf: EmotionClassifier, media: MediaSet) -> None:
+    same(
+        clf.predict_proba(audio=media.sound),
+        clf.predict_proba(audio=Decoder(media.samples, media.sound)),
+        clf.predict_proba([{"audio": Decoder(media.samples, media.sound)}]),
+    )
+    expected = clf.predict_proba(audio=(media.samples, RATE))
+    same(expected, clf.predict_proba(audio=Decoder(media.samples)))
+
+
+def test_labels_that_a_data_set_numbers_have_their_names(
+    tiny: Callable[..., EmotionClassifier],
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    names = datasets.ClassLabel(names=["sad", "happy"])
+    columns = {"text": ["so good", "so bad"] * 4, "label": [1, 0] * 4}
+    features = datasets.Features({"text": datasets.Value("string"), "label": names})
+    data = datasets.Dataset.from_dict(columns, features=features)
+    for form in (None, "numpy", "torch", "pandas", "polars", "arrow"):
+        assert labels_in(data.with_format(form)) == ["happy", "sad"] * 4
+        texts = [clip.text for clip in as_clips(data.with_format(form)).clips]
+        assert texts == columns["text"]
+    shouting = data.with_transform(lambda rows: {"text": [text.upper() for text in rows["text"]]})
+    assert as_clips(shouting).clips[1].text == "SO BAD"
+    assert labels_in(data.to_iterable_dataset()) == ["happy", "sad"] * 4
+    assert labels_in(data.remove_columns("label")) is None
+    expected = tiny(epochs=1).fit([{"text": t} for t in columns["text"]], ["happy", "sad"] * 4)
+    for clf in (
+        tiny(epochs=1).fit(data),
+        tiny(epochs=1).fit(data.to_iterable_dataset()),
+        tiny(epochs=1).fit(data, data["label"]),
+    ):
+        same(expected.predict_proba(data), clf.predict_proba(data))
+        assert clf.score(data) == expected.score(data, ["happy", "sad"] * 4)
+    assert tiny(names).labels_.names == ("sad", "happy")
+    missing = datasets.Dataset.from_dict({**columns, "label": [1, -1] * 4}, features=features)
+    assert labels_in(missing)[:2] == ["happy", None]
+    with pytest.raises(InputTypeError, match=r"several data sets, \['train'\]: give one"):
+        tiny(["happy", "sad"]).predict(datasets.DatasetDict({"train": data}))
+
+
+def test_several_labels_that_a_data_set_numbers_have_their_names() -> None:
+    datasets = pytest.importorskip("datasets")
+    names = datasets.ClassLabel(names=["sad", "happy"])
+    kind = getattr(datasets, "List", datasets.Sequence)
+    features = datasets.Features({"text": datasets.Value("string"), "label": kind(names)})
+    columns = {"text": ["a", "b"], "label": [[1, 0], []]}
+    data = datasets.Dataset.from_dict(columns, features=features)
+    assert labels_in(data) == [["happy", "sad"], []]
+
+
+# Pictures of PIL -----------------------------------------------------------------------------
+
+
+def test_pictures_of_pil_are_what_a_viewer_shows(clf: EmotionClassifier, media: MediaSet) -> None:
+    image = pytest.importorskip("PIL.Image")
+    array = media.frames[0]
+    picture = image.fromarray(array)
+    expected = clf.predict_proba(array)
+    same(
+        expected,
+        clf.predict_proba(picture),
+        clf.predict_proba([picture]),
+        clf.predict_proba(video=picture),
+        clf.predict_proba([{"video": picture}]),
+        clf.predict_proba(picture.convert("RGBA")),
+    )
+    assert len(clf([picture, picture])) == 2
+    turned = image.fromarray(np.rot90(array).copy())
+    turned.getexif()[0x0112] = 6  # it is shown turned to the right
+    same(expected, clf.predict_proba(turned))
+    deep = array[..., 0].astype(np.uint16) * 257
+    same(clf.predict_proba(array[..., :1]), clf.predict_proba(image.fromarray(deep)))
+    for vague in (image.fromarray(deep.astype(np.int32)), image.fromarray(deep / np.float32(9))):
+        with pytest.raises(InputError, match="which value is white"):
+            clf.predict(vague)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import enum
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from merclip import EmotionClassifier, LabelSet
+from merclip.anchors import anchor_labels, listed
 from merclip.errors import InputTypeError, LabelError, LabelTooLongWarning
 from merclip.labels import encode_label_sets, encode_targets, names_in, prompt_list
+from merclip.scoring import threshold_row
+from merclip.training import class_weights
 
 pd = pytest.importorskip("pandas")
 
@@ -287,14 +293,90 @@ def test_labels_cannot_be_taken_from_a_y_with_gaps_or_mixtures(y: Any) -> None:
 
 
 @pytest.mark.parametrize("y", [[0, 1, 0, 1], np.array([0, 1, 0, 1])])
-def test_fit_on_numbers_asks_for_names(tiny: Callable[..., EmotionClassifier], y: Any) -> None:
+def test_numbers_with_words_are_names(tiny: Callable[..., EmotionClassifier], y: Any) -> None:
     X = [{"text": word} for word in "abcd"]
-    with pytest.raises(LabelError, match=r"give names, or a mapping such as \{0: 'happy'\}"):
-        tiny().fit(X, y)
-    with pytest.raises(LabelError, match="Give names"):
-        tiny(["happy", "sad"]).fit(X, y)
     clf = tiny({0: "happy", 1: "sad"}, epochs=1).fit(X, y)
     assert set(clf.predict(X)) <= {0, 1}
+    assert clf.labels_.to_dict() == {0: ["happy"], 1: ["sad"]}
+
+
+@pytest.mark.parametrize(
+    "labels", [["0", "1"], ["-1", "+1"], ["1.0", "0,5"], ["True", "False"], np.array(["1", "2"])]
+)
+def test_names_of_digits_alone_say_nothing_before_a_fit(
+    tiny: Callable[..., EmotionClassifier], labels: Any, tmp_path: Path
+) -> None:
+    X = [{"text": word} for word in "abcd"]
+    clf = tiny(["happy", "sad"])
+    for ask in (tiny(labels).predict, clf.with_labels(labels).predict_proba, tiny(labels)):
+        with pytest.raises(LabelError, match=r"no words to encode.*a mapping such as"):
+            ask(X)
+    clf.predict(X, labels=[*labels, "10 out of 10"])
+    clf.predict(X, labels={name: f"{name} of them" for name in labels})
+    clf = tiny(labels, epochs=1).fit(X, list(labels) * 2)
+    assert set(clf.predict(X)) <= set(labels)
+    saved = EmotionClassifier.from_pretrained(clf.save_pretrained(tmp_path / "model"))
+    assert saved.predict(X, labels=labels).tolist() == clf.predict(X).tolist()
+
+
+def test_true_and_false_have_no_words(tiny: Callable[..., EmotionClassifier]) -> None:
+    for y in ([True, False], np.array([True, False])):
+        with pytest.raises(LabelError, match="y holds True and False.*give names"):
+            tiny().fit([{"text": "a"}, {"text": "b"}], y)
+
+
+class Word(str, enum.Enum):
+    """As FastAPI and pydantic have it."""
+
+    HAPPY = "happy"
+    SAD = "sad"
+    ANGRY = "angry"
+
+
+class Member(enum.Enum):
+    HAPPY = "happy"
+    SAD = "sad"
+    ANGRY = "angry"
+
+
+class Number(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@pytest.mark.parametrize("kind", [Word, Member])
+def test_members_of_an_enumeration_are_their_words(
+    tiny: Callable[..., EmotionClassifier], kind: Any
+) -> None:
+    expected = LabelSet.of(["happy", "sad", "angry"])
+    described = LabelSet.of({kind.HAPPY: kind.HAPPY, kind.SAD: ["sad"], kind.ANGRY: "angry"})
+    for labels in (LabelSet.of(list(kind)), LabelSet.of(kind), described):
+        assert labels == expected
+        assert {type(name) for name in labels.names} == {str}
+    assert encode_targets([kind.SAD, kind.ANGRY], CLASSES).tolist() == [2, 0]
+    assert encode_label_sets([[kind.SAD, kind.ANGRY], []], CLASSES).tolist() == [
+        [1, 0, 1],
+        [0, 0, 0],
+    ]
+    X = [{"text": word} for word in "abcd"]
+    clf = tiny(list(kind), epochs=1).fit(X, [kind.HAPPY, kind.SAD] * 2)
+    assert clf.classes_.tolist() == ["angry", "happy", "sad"]
+    assert clf(text="a").label in ("angry", "happy", "sad")
+    assert tiny(epochs=1).fit(X, [kind.HAPPY, kind.SAD] * 2).classes_.tolist() == ["happy", "sad"]
+    # Nor is anything lost that is given for each of them.
+    row = threshold_row({kind.SAD: 0.2}, CLASSES)
+    assert row.tolist() == [0.5, 0.5, 0.2]
+    weights = class_weights({kind.SAD: 3.0}, np.array([0, 1, 2, 2]), CLASSES)
+    assert weights[2] == pytest.approx(3 * weights[0])
+    assert listed({kind.SAD: "sad.png"}) == {"sad": ["sad.png"]}
+    assert anchor_labels({kind.SAD: "sad.png", kind.HAPPY: b"..."}).names == ("sad", "happy")
+
+
+def test_numbers_of_an_enumeration_are_numbers() -> None:
+    found = LabelSet.of({Number.LOW: "calm", Number.HIGH: "tense"})
+    assert found.names == (1, 2)
+    assert {type(name) for name in found.names} == {int}
+    assert encode_targets([Number.HIGH, 1], found.classes).tolist() == [1, 0]
 
 
 def test_label_sets_become_an_indicator_matrix() -> None:
@@ -305,7 +387,18 @@ def test_label_sets_become_an_indicator_matrix() -> None:
         assert matrix.tolist() == expected
         assert matrix.dtype == np.float32
         assert names_in(y, multi_label=True) == ["angry", "happy", "sad"]
-    for y in (np.array(expected), np.array(expected, bool), np.array(expected, float)):
+    matrix = np.array(expected)
+    for y in (
+        matrix,
+        matrix.astype(bool),
+        matrix.astype(float),
+        torch.tensor(matrix),
+        torch.tensor(matrix).to_sparse(),
+        *(kind(matrix) for kind in (sparse.csr_matrix, sparse.csc_array, sparse.coo_array)),
+        pd.DataFrame(matrix, columns=CLASSES).astype("Int64"),
+        pd.DataFrame(matrix, columns=CLASSES).astype("boolean"),
+        pd.DataFrame(matrix, columns=CLASSES).astype(pd.SparseDtype("int", 0)),
+    ):
         assert encode_label_sets(y, CLASSES).tolist() == expected
 
 
@@ -323,6 +416,8 @@ def test_columns_of_an_indicator_frame_go_by_their_names() -> None:
         (np.zeros((2, 4)), r"3 columns of 0 and 1.*\(2, 4\)"),
         (np.full((2, 3), 0.5), "3 columns of 0 and 1"),
         (np.full((2, 3), np.nan), "3 columns of 0 and 1"),
+        (sparse.csr_array(np.eye(4)), r"3 columns of 0 and 1.*\(4, 4\)"),
+        (pd.DataFrame({"sad": [1], "happy": [pd.NA], "angry": [0]}), "0 and 1"),
         (["sad", "happy"], "row 0 is 'sad'"),
         ([["sad"], None], "row 1 is None"),
         ([["sad"], ["glad"]], "'glad'"),
@@ -347,6 +442,7 @@ def test_multi_label_fit_takes_sets_matrix_and_frame(
     matrix = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])
     params = {"multi_label": True, "epochs": 1, "validation": 0.0}
     expected = tiny(**params).fit(X, sets).predict_proba(X)
-    for y in (matrix, pd.DataFrame(matrix[:, ::-1], columns=["sad", "happy"])):
+    table = pd.DataFrame(matrix[:, ::-1], columns=["sad", "happy"])
+    for y in (matrix, table, sparse.csr_matrix(matrix)):
         found = tiny(["sad", "happy"], **params).fit(X, y).predict_proba(X)
         np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -411,9 +411,10 @@ def test_any_container_goes_through_model_selection(tiny, two_folds, container):
     found = cross_val_predict(tiny(epochs=1), clips, Y, cv=2)
     assert found.tolist() == answers.tolist()
     # scikit-learn numbers the classes before it asks for probabilities.
-    numbered = tiny(dict(enumerate(sorted(set(Y)))), epochs=1)
-    found = cross_val_predict(numbered, clips, Y, cv=2, method="predict_proba")
-    np.testing.assert_allclose(found, probability, atol=1e-5)
+    for labels in (dict(enumerate(sorted(set(Y)))), ["up", "down"]):
+        numbered = tiny(labels, epochs=1)
+        found = cross_val_predict(numbered, clips, Y, cv=2, method="predict_proba")
+        np.testing.assert_allclose(found, probability, atol=1e-5)
     train, test, y_train, y_test = train_test_split(clips, Y, stratify=Y, random_state=0)
     assert tiny(epochs=1).fit(train, y_train).predict(test).shape == (len(y_test),)
     search = GridSearchCV(tiny(), {"epochs": [1]}, cv=2).fit(clips, Y)
@@ -422,10 +423,57 @@ def test_any_container_goes_through_model_selection(tiny, two_folds, container):
     assert search.predict(clips).shape == (12,)
 
 
-def test_the_error_for_numbered_classes_says_what_to_give(tiny):
-    for classifier in (tiny(), tiny(["up", "down"])):
-        with pytest.raises(LabelError, match=r"labels=dict\(enumerate\(sorted\(set\(y\)\)\)\)"):
-            cross_val_predict(classifier, X, Y, cv=2, method="predict_proba")
+NUMBERS = [Y.index(name) ^ 1 for name in Y]
+"""What scikit-learn makes of Y: 0 for "down", 1 for "up"."""
+
+
+@pytest.mark.parametrize("y", [NUMBERS, np.array(NUMBERS), np.array(NUMBERS, dtype=object)])
+def test_numbers_are_places_in_the_sorted_labels(tiny, y):
+    settings = {"epochs": 1, "class_weight": {"up": 2.0}}
+    named = tiny(["up", "down"], **settings).fit(X, Y)
+    with pytest.warns(MerclipWarning, match="places in the sorted labels: 0 for 'down', 1 for"):
+        numbered = tiny(["up", "down"], **settings).fit(X, y)
+    np.testing.assert_array_equal(numbered.predict_proba(X), named.predict_proba(X))
+    assert numbered.classes_.tolist() == [0, 1]
+    assert numbered.classes_[numbered.predict_proba(X).argmax(1)].tolist() == [
+        ["down", "up"].index(name) for name in named.predict(X)
+    ]
+    assert numbered.score(X, y) == named.score(X, Y)
+    assert numbered.evaluate(X, y).metrics == named.evaluate(X, Y).metrics
+    # Rich answers, other labels and files go by the words.
+    assert [answer.label for answer in numbered(X)] == named.predict(X).tolist()
+    assert numbered.labels_.names == ("up", "down")
+    assert set(numbered.predict(X, labels=["up", "down"])) <= {"up", "down"}
+    same_scores(pickle.loads(pickle.dumps(numbered)), numbered)
+    assert numbered.fit(X, Y).classes_.tolist() == ["down", "up"]
+    with pytest.raises(LabelError, match="not among"):
+        named.score(X, y)
+
+
+def test_numbers_that_have_no_place_are_refused_and_places_without_clips_are_named(tiny):
+    with pytest.raises(LabelError, match=r"not among \[0, 1\]: 2"):
+        tiny(["up", "down"], epochs=1).fit(X, [0, 1, 2] * 4)
+    with pytest.warns(MerclipWarning, match=r"2 for 'up'.* No clip has \['flat'\]"):
+        classifier = tiny(["up", "down", "flat"], epochs=1).fit(X, [0, 2] * 6)
+    assert classifier.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        NUMBERS,
+        np.array(NUMBERS) + 3,
+        [str(number) for number in NUMBERS],
+        [str(bool(number)) for number in NUMBERS],
+    ],
+)
+def test_numbers_without_words_are_learned_with_a_warning(y):
+    with pytest.warns(MerclipWarning, match="such labels have no words"):
+        classifier = EmotionClassifier(epochs=10).fit(X, y)
+    assert classifier.classes_.tolist() == sorted(set(np.array(y).tolist()))
+    assert classifier.score(X, y) > 0.75
+    with pytest.raises(LabelError, match="no words to encode"):
+        EmotionClassifier(sorted(set(y))).predict(X)
 
 
 def test_two_processes_find_what_one_finds(tiny, taught, two_folds):
@@ -503,10 +551,10 @@ def test_temperature_is_what_tune_none_finds(tiny):
     assert loss(ours, X, Y3) == pytest.approx(loss(theirs, X, Y3), abs=0.01)
 
 
-def test_ensembles_over_numbered_labels(tiny):
-    words = dict(enumerate(sorted(set(Y))))
-    members = [("a", tiny(words, epochs=1)), ("b", tiny(words, epochs=1, random_state=1))]
-    singles = [clone(member).fit(X, [Y.index(n) ^ 1 for n in Y]) for _, member in members]
+@pytest.mark.parametrize("labels", [{0: "down", 1: "up"}, ["up", "down"], None])
+def test_ensembles_number_the_classes(tiny, labels):
+    members = [("a", tiny(labels, epochs=1)), ("b", tiny(labels, epochs=1, random_state=1))]
+    singles = [clone(member).fit(X, NUMBERS) for _, member in members]
     voting = VotingClassifier(members, voting="soft").fit(X, Y)
     mean = np.mean([single.predict_proba(X) for single in singles], axis=0)
     np.testing.assert_allclose(voting.predict_proba(X), mean, atol=1e-5)
@@ -514,6 +562,8 @@ def test_ensembles_over_numbered_labels(tiny):
     assert set(VotingClassifier(members, voting="hard").fit(X, Y).predict(X)) <= {"up", "down"}
     stacking = StackingClassifier(members, LogisticRegression(), cv=2).fit(X, Y)
     assert set(stacking.predict(X)) <= {"up", "down"}
+    probability = cross_val_predict(members[0][1], X, Y, cv=2, method="predict_proba")
+    assert probability.shape == (12, 2)
 
 
 def test_stacking_of_fitted_classifiers_keeps_their_names(fitted):

@@ -15,7 +15,7 @@ PACKAGE = Path(merclip.__file__).parent
 ROOMS = [
     {
         *("errors", "types", "_version", "_optional", "_shown"),
-        *("_warn", "_progress", "_ahead", "_files"),
+        *("_warn", "_progress", "_ahead", "_files", "_random"),
     },
     {"media"},
     {"inputs"},

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from conftest import make_clips
-from merclip import Callback, Clip, EarlyStopping, Video
-from merclip.errors import LabelError, MerclipWarning
+from merclip import Callback, Clip, EarlyStopping, Features, Video
+from merclip._random import random_state, seeded, set_random_state
+from merclip.errors import DivergenceError, LabelError, MerclipWarning
 from merclip.training import PRESETS, TrainingPlan, class_weights, hold_out, learning_rates
 from merclip.training.losses import clip_losses, validation_score
 
@@ -93,6 +97,90 @@ def test_training_leaves_the_global_generators_alone(tiny, data):
     np.random.seed(3)
     tiny(epochs=1).fit(clips, y)
     assert (torch.rand(1), np.random.rand()) == expected
+
+
+def test_a_device_has_its_own_seed_and_its_state_back(monkeypatch):
+    """There is a generator of each GPU; torch.manual_seed would seed them all."""
+    gpus = torch.Generator(), torch.Generator()
+    monkeypatch.setattr(torch.cuda, "default_generators", gpus)
+    states = [gpu.get_state() for gpu in gpus]
+    drawn = []
+    for _ in range(2):
+        with seeded(7, torch.device("cuda", 1)):
+            first = torch.rand(3), torch.rand(3, generator=gpus[1])
+            between = random_state(torch.device("cuda", 1))
+            rest = torch.rand(3), torch.rand(3, generator=gpus[1])
+            drawn.append(torch.stack([*first, *rest]))
+        assert torch.equal(gpus[0].get_state(), states[0])
+        assert torch.equal(gpus[1].get_state(), states[1])
+    assert torch.equal(*drawn)
+    # What a run keeps is enough to go on from it, also where there is no such device.
+    with seeded(8, torch.device("cuda", 1)):
+        set_random_state(between, torch.device("cuda", 1))
+        again = torch.rand(3), torch.rand(3, generator=gpus[1])
+    assert torch.equal(torch.stack(again), torch.stack(rest))
+    with seeded(8):
+        set_random_state(between, torch.device("cpu"))
+        assert torch.equal(torch.rand(3), rest[0])
+
+
+def test_nothing_seeds_every_gpu(tiny, data, monkeypatch):
+    def refused(*_):
+        raise AssertionError("all GPUs were seeded")
+
+    for name in ("manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state_all"):
+        monkeypatch.setattr(torch.cuda, name, refused)
+    monkeypatch.setattr(torch, "manual_seed", refused)
+    clips, y = data
+    classifier = tiny(epochs=1, network={"use_label_encoder": False}).fit(clips[:8], y[:8])
+    classifier.partial_fit(clips[:8], y[:8])
+    pickle.loads(pickle.dumps(classifier)).predict(clips[:2])
+
+
+@pytest.mark.parametrize("epochs", [1, 6])
+@pytest.mark.parametrize("tune", ["head", "full"])
+def test_a_fit_that_diverges_says_so_and_leaves_the_classifier_as_it_was(tiny, data, tune, epochs):
+    clips, y = data[0][:8], data[1][:8]
+    classifier = tiny(["angry", "happy"], tune=tune, epochs=epochs, lr=1e30, validation=0.0)
+    before = classifier.predict_proba(clips)
+    with pytest.raises(DivergenceError, match=r"(the loss|the gradient|an answer) is .* lr=1e\+30"):
+        classifier.fit(clips, y)
+    np.testing.assert_array_equal(classifier.predict_proba(clips), before)
+    assert not any(p.requires_grad for p in classifier.network_.parameters())
+    # So it is where it goes on, after one that went well.
+    classifier.set_params(lr=1e-3, warm_start=True).fit(clips, y)
+    before = weights(classifier)
+    for fit in (classifier.fit, classifier.partial_fit):
+        classifier.set_params(lr=1e30)
+        with pytest.raises(DivergenceError):
+            fit(clips, y)
+        assert same(before, weights(classifier))
+    classifier.set_params(lr=1e-3).partial_fit(clips, y)
+    assert np.isfinite(classifier.predict_proba(clips)).all()
+
+
+def test_a_loss_that_is_no_number_is_found_wherever_it_comes_from(tiny, data):
+    clips, y = data
+    classifier = tiny(["angry", "happy"], epochs=2, validation=0.25)
+    features = list(classifier.encode(clips))
+    origin = classifier.encode(clips[:1]).origin
+    for row in (0, 31):
+        broken = list(features)
+        spoilt = {name: part * np.nan for name, part in features[row].sequences.items()}
+        broken[row] = replace(features[row], sequences=spoilt)
+        with pytest.raises(DivergenceError, match="features are no numbers"):
+            classifier.fit(Features(broken, origin), y)
+
+
+def test_training_with_anchors_that_diverges_leaves_no_branch(tiny, data):
+    clips, y = data
+    pictures = {"happy": np.full((24, 32, 3), 200, np.uint8), "angry": np.zeros((24, 32, 3), "u1")}
+    classifier = tiny(anchors=pictures, lr=1e30, epochs=3)
+    before = classifier.predict_proba(clips[:4])
+    with pytest.raises(DivergenceError):
+        classifier.fit(clips, y)
+    assert classifier.network_.anchor_branch is None
+    np.testing.assert_array_equal(classifier.predict_proba(clips[:4]), before)
 
 
 def test_microbatches_add_up_to_the_batch(tiny, data):

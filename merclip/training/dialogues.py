@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from merclip.errors import InputError
+from merclip._random import seeded
+from merclip.errors import DivergenceError, InputError
 from merclip.network.anchors import FUSED
 from merclip.network.dialogue import (
     DialogueBatch,
@@ -269,17 +271,21 @@ class DialogueTrainer:
         """Run all epochs, then put the best one's weights in place.
 
         Without held-out dialogues the last epoch's weights stay.
+
+        Raises
+        ------
+        DivergenceError
+            The loss is no number any more, or a weight.
         """
         if self.settings.standardize:
             standardize(self.network, train)
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         parameters += list(self.temperatures.parameters())
         adam = AdamW(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay)
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which seeds every GPU too.
-            torch.default_generator.manual_seed(self.seed)
+        with seeded(self.seed, self.network.device):
             try:
                 self._epochs(train, held_out, adam)
+                self._check_answers(train)
             except KeyboardInterrupt:
                 self.interrupted = True
                 logger.warning("Training was interrupted; the best state so far is kept.")
@@ -325,9 +331,10 @@ class DialogueTrainer:
                 continue
             adam.zero_grad(set_to_none=True)
             loss = self._loss(self.network(batch), batch, targets, sampled=True)
+            losses.append(float(loss.detach()))
+            self._check_finite("the loss", losses[-1])
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
-            losses.append(float(loss.detach()))
             for callback in self.callbacks:
                 callback.on_batch_end(self, len(losses), losses[-1])  # type: ignore[arg-type]
         return float(np.mean(losses))
@@ -377,7 +384,29 @@ class DialogueTrainer:
                 found = dialogue_probabilities(self.network, output, self.source)
                 said.append(found[known].argmax(dim=-1).cpu())
                 truth.append(targets[known].cpu())
-        return {"val_loss": float(np.mean(losses)), "val_score": _weighted_f1(truth, said)}
+        if not losses:
+            return {"val_loss": None, "val_score": None}
+        self._check_finite("the loss of the held-out dialogues", loss := float(np.mean(losses)))
+        return {"val_loss": loss, "val_score": _weighted_f1(truth, said)}
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            epoch = min(len(self.history) + 1, self.settings.epochs)
+            raise DivergenceError(
+                f"Training diverged: {what} is {value} in epoch {epoch}, with "
+                f"lr={self.settings.lr:g}. Give settings with a lower lr; if it happens with a low "
+                "one too, look at the scale of the features, or set standardize."
+            )
+
+    def _check_answers(self, train: Sequence[EncodedDialogue]) -> None:
+        """Look at what the last step made, where no held-out loss came after it."""
+        if self._best is not None:
+            return
+        self.network.eval()
+        with torch.inference_mode():
+            batch, _ = self._batch(train[: self.settings.batch_size])
+            answers = self.network(batch).logits[FUSED]
+        self._check_finite("an answer", float(answers.sum()))
 
     def _batch(self, dialogues: Sequence[EncodedDialogue]) -> tuple[DialogueBatch, Tensor]:
         batch = make_batch(dialogues, self.network)
@@ -484,10 +513,8 @@ def _batches(
     return [batches[place] for place in generator.permutation(len(batches))]
 
 
-def _weighted_f1(truth: list[Tensor], said: list[Tensor]) -> float | None:
+def _weighted_f1(truth: list[Tensor], said: list[Tensor]) -> float:
     from sklearn.metrics import f1_score
 
-    if not truth:
-        return None
     pair = torch.cat(truth).numpy(), torch.cat(said).numpy()
     return float(f1_score(*pair, average="weighted", zero_division=0))

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from merclip._random import seeded
 from merclip.anchors import BY_LABELS, Answers
 from merclip.engine import Engine, LabelTokens, Reading, embed_labels
-from merclip.errors import InputError
+from merclip.errors import DivergenceError, InputError
 from merclip.inputs import as_ours
 from merclip.network.anchors import Anchors
 from merclip.parameters import per_clip
@@ -104,14 +105,19 @@ def fit_network(
     sample_weight, groups : sequence of length n, optional
     stream : Stream, optional
         What earlier calls of `partial_fit` left.
+
+    Raises
+    ------
+    DivergenceError
+        The loss became no number; the network is as it was.
     """
     network = engine.network
     sample_weight = per_clip(sample_weight, len(clips), "sample_weight")
     groups = per_clip(groups, len(clips), "groups")
     if not network.config.use_label_encoder and network.config.n_classes != len(classes):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(settings.seed)
+        with seeded(settings.seed):
             network.set_classes(len(classes))
+    had_branch = network.anchor_branch is not None
     objective = _objective(engine, settings)
     source, kept = _source(engine, clips, settings)
     targets = targets[kept]
@@ -141,7 +147,12 @@ def fit_network(
         directory=settings.checkpoint_dir,
     )
     held_out = part(validation) if len(validation) else None
-    trainer.fit(part(train), held_out)
+    try:
+        trainer.fit(part(train), held_out)
+    except DivergenceError:
+        if not had_branch:
+            network.set_anchor_branch(0)
+        raise
     if held_out is not None and objective is not None and objective.anchors is not None:
         _fit_branch_temperature(trainer, held_out, objective.anchors)
     _take_in(engine, clips, kept, source, settings)
@@ -180,8 +191,7 @@ def _objective(engine: Engine, settings: FitSettings) -> VegaTraining | None:
         return None
     compares = anchors is not None and settings.objective.uses_anchors
     if compares and network.anchor_branch is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(settings.seed)
+        with seeded(settings.seed):
             network.set_anchor_branch(network.config.width)
     return VegaTraining(network, settings.objective, anchors)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from merclip._random import seeded
 from merclip.anchors import BY_LABELS, Answers
+from merclip.errors import DivergenceError
 from merclip.network import MERCLIP
 from merclip.training.callbacks import Callback
 from merclip.training.losses import clip_losses, validation_score
@@ -116,8 +119,14 @@ class Trainer:
         self._identity: dict[str, Any] = {}
 
     def fit(self, train: TrainingData, validation: TrainingData | None = None) -> None:
-        """Run all epochs, then put the best one's weights in place."""
-        self.network.fusion_trained = True
+        """Run all epochs, then put the best one's weights in place.
+
+        Raises
+        ------
+        DivergenceError
+            The loss or the answers are no numbers any more; the weights are then as before.
+        """
+        was_trained, self.network.fusion_trained = self.network.fusion_trained, True
         self._identity = {**self.plan.identity(), "data": _digest(train)}
         parameters, extra = trainable(self.network, self.plan), []
         if self.objective is not None:
@@ -125,21 +134,30 @@ class Trainer:
             extra = self.objective.parameters()
         adam, rate = self._optimizer(extra, self.plan.epochs * self._steps(train))
         masters = self._masters = MasterWeights(self.network, adam, self.plan.dtype)
-        # Dropout draws from torch's global generator; its state is put back after.
-        with torch.random.fork_rng(devices=[]), masters:
-            torch.manual_seed(self._seed())
-            best = self._best(masters.of([*parameters, *extra]))
+        # Dropout draws from torch's global generators; their states are put back after.
+        with seeded(self._seed(), self.network.device), masters:
+            learning = masters.of([*parameters, *extra])
+            start = BestState(learning, _buffers(self.network))
+            start.take()
+            best = self._best(learning)
             self._resume(adam, rate, best)
             masters.round()
             try:
                 self._epochs(train, validation, adam, rate, best)
+                best.restore()
+                self._check_answers(train, validation)
             except KeyboardInterrupt:
                 self.interrupted = True
                 logger.warning("Training was interrupted; the best state so far is kept.")
-            best.restore()
+                best.restore()
+            except DivergenceError:
+                start.restore()
+                self.network.fusion_trained = was_trained
+                raise
+            finally:
+                self.network.eval().requires_grad_(False)
         if self.stream is not None:
             self.stream.calls += 1
-        self.network.eval().requires_grad_(False)
         for callback in self.callbacks:
             callback.on_fit_end(self)
 
@@ -229,7 +247,9 @@ class Trainer:
         if learns and asked is not None and labels is not None:
             labels.backward(asked.grad)  # type: ignore[no-untyped-call]
         parameters = [p for group in adam.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, self.plan.clip_norm)
+        norm = nn.utils.clip_grad_norm_(parameters, self.plan.clip_norm)
+        self._check_finite("the loss", total)
+        self._check_finite("the gradient", float(norm))
         adam.step()
         self._clamp_scales()
         self._masters.round()
@@ -280,18 +300,39 @@ class Trainer:
         if self.objective is None:
             losses = clip_losses(logits, validation.targets, self.plan.multi_label)
             loss = float((losses * validation.weights).sum() / _totals(validation.weights).weight)
+        self._check_finite("the validation loss", loss)
         score = validation_score(logits.numpy(), validation.targets.numpy(), self.plan.multi_label)
         return {"val_loss": loss, "val_score": score}
 
-    def _evaluated(self, data: TrainingData) -> tuple[Tensor, float]:
-        """Return logits of shape (n, k), and the loss of an objective that is not labels alone."""
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            epoch = min(len(self.history) + 1, self.plan.epochs)
+            raise DivergenceError(
+                f"Training diverged: {what} is {value} in epoch {epoch}, with "
+                f"lr={self.plan.rates.head:g}. Give a lower lr; if it happens with a low one too, "
+                "look for clips whose features are no numbers."
+            )
+
+    def _check_answers(self, train: TrainingData, validation: TrainingData | None) -> None:
+        """Look at what the last step made: no loss came after it."""
+        if validation is None:
+            # A call of a stream is one step, of which a pass over all its clips is a third.
+            most = self.plan.microbatch if self.stream is None else 1
+            answers, _ = self._evaluated(train, most)
+            self._check_finite("an answer", float(answers.sum()))
+
+    def _evaluated(self, data: TrainingData, most: int | None = None) -> tuple[Tensor, float]:
+        """Return logits of shape (n, k), and the loss of an objective that is not labels alone.
+
+        Of the first `most` clips, or of all.
+        """
         self.network.eval()
         chunks, loss, totals = [], 0.0, _totals(data.weights)
         with torch.no_grad():
             labels = self._label_embeddings()
         size = self.plan.microbatch if self.plan.train_encoders else VALIDATED
         with torch.inference_mode():
-            for indices in _chunks(list(range(len(data))), size):
+            for indices in _chunks(list(range(len(data)))[:most], size):
                 batch = data.source.batch(indices)
                 fused = self.network.fuse(batch)
                 chunks.append(
@@ -308,11 +349,14 @@ class Trainer:
 
     def _resume(self, adam: AdamW, rate: LambdaLR, best: BestState) -> None:
         if self.directory is not None:
-            self.history = load_state(self.directory, self._identity, adam, rate, best)
+            self.history = load_state(
+                self.directory, self._identity, adam, rate, best, self.network.device
+            )
 
     def _save(self, adam: AdamW, rate: LambdaLR, best: BestState) -> None:
         if self.directory is not None:
-            save_state(self.directory, self._identity, adam, rate, best, self.history)
+            device = self.network.device
+            save_state(self.directory, self._identity, adam, rate, best, self.history, device)
 
 
 def _totals(weights: Tensor) -> Totals:

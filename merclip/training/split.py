@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from merclip.errors import InputError
+from merclip.labels import by_name
 
 Array = np.ndarray[Any, Any]
 
@@ -76,6 +77,7 @@ def class_weights(class_weight: Any, targets: Array, classes: Array) -> Array:
         return np.ones(len(names), dtype=np.float32)
     counts = np.bincount(targets, minlength=len(names))
     if isinstance(class_weight, Mapping):
+        class_weight = by_name(class_weight)
         unknown = [name for name in class_weight if name not in names]
         if unknown:
             raise InputError(f"class_weight names labels that do not exist: {unknown}.")

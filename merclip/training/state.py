@@ -13,6 +13,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from merclip._files import replacing
+from merclip._random import random_state, set_random_state
 from merclip.errors import CheckpointError, InputError
 
 logger = logging.getLogger("merclip")
@@ -31,6 +32,14 @@ class BestState:
         self.copies: list[Tensor] = []
         self.rank: tuple[float, float] | None = None
 
+    def take(self) -> None:
+        """Keep the current weights."""
+        if not self.copies:
+            self.copies = [torch.empty_like(tensor, device="cpu") for tensor in self.live]
+        with torch.no_grad():
+            for copy, tensor in zip(self.copies, self.live, strict=True):
+                copy.copy_(tensor)
+
     def offer(self, record: dict[str, Any]) -> None:
         """Keep the current weights if this epoch is the best so far."""
         if record["val_score"] is not None:
@@ -39,11 +48,7 @@ class BestState:
             rank = (float(record["epoch"]), 0.0)
         if self.rank is None or rank > self.rank:
             self.rank = rank
-            if not self.copies:
-                self.copies = [torch.empty_like(tensor, device="cpu") for tensor in self.live]
-            with torch.no_grad():
-                for copy, tensor in zip(self.copies, self.live, strict=True):
-                    copy.copy_(tensor)
+            self.take()
 
     def restore(self) -> None:
         """Put the best weights back; without any epoch nothing changes."""
@@ -59,6 +64,7 @@ def save_state(
     rate: LambdaLR,
     best: BestState,
     history: list[dict[str, Any]],
+    device: torch.device,
 ) -> None:
     """Write the state of a run after an epoch, so that a kill loses no more than one.
 
@@ -75,7 +81,7 @@ def save_state(
         "best": best.copies,
         "rank": best.rank,
         "history": history,
-        "generator": torch.get_rng_state(),
+        "generators": random_state(device),
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -87,7 +93,12 @@ def save_state(
 
 
 def load_state(
-    directory: Path, identity: dict[str, Any], adam: AdamW, rate: LambdaLR, best: BestState
+    directory: Path,
+    identity: dict[str, Any],
+    adam: AdamW,
+    rate: LambdaLR,
+    best: BestState,
+    device: torch.device,
 ) -> list[dict[str, Any]]:
     """Put a stopped run's state in place and return its history.
 
@@ -119,7 +130,7 @@ def load_state(
     rate.last_epoch = state["schedule"]
     best.copies = state["best"]
     best.rank = None if state["rank"] is None else tuple(state["rank"])
-    torch.set_rng_state(state["generator"])
+    set_random_state(state["generators"], device)
     history: list[dict[str, Any]] = state["history"]
     logger.info("Going on after epoch %d of %s.", len(history), path)
     return history

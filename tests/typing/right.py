@@ -13,6 +13,7 @@ from typing_extensions import reveal_type
 
 import merclip
 from merclip import Audio, Clip, Clips, EmotionClassifier, Features, Prediction, Video, errors
+from merclip.datasets import load_clips
 from merclip.typing import ClipsLike, Label, LabelsLike, VideoLike
 
 clf = EmotionClassifier(labels=["happy", "sad"], random_state=0)
@@ -73,6 +74,9 @@ reveal_type(clf.fit(rows, ["happy", "sad"], groups=["x", "y"]))  # -> EmotionCla
 reveal_type(clf.fit(clips, table["label"], sample_weight=[1.0, 2.0]))  # -> EmotionClassifier
 reveal_type(clf.fit(clips, np.array(["happy", "sad"])))  # -> EmotionClassifier
 reveal_type(clf.partial_fit(rows, ["happy", "sad"]))  # -> EmotionClassifier
+data = load_clips("clips.csv", group="speaker")
+reveal_type(clf.fit(data).score(data))  # -> float
+reveal_type(clf.predict_proba({"bytes": b"...", "path": None}))  # -> ndarray[Any, dtype[float64]]
 reveal_type(clf.evaluate(rows, ["happy", "sad"]).metrics)  # -> dict[str, float]
 reveal_type(clf.encode(rows))  # -> Features
 reveal_type(clf.to("cpu"))  # -> EmotionClassifier

@@ -78,7 +78,7 @@ class Baseline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(rows) != len(y) or not len(rows):
             raise InputError(f"There are {len(rows)} clips to learn from and {len(y)} labels.")
         known = self._known_labels()
-        self._label_set = LabelSet.of(names_in(y, self._many()) if known is None else known)
+        self._label_set = LabelSet.learned(names_in(y, self._many()) if known is None else known)
         encode = encode_label_sets if self._many() else encode_targets
         targets = encode(y, self.classes_)
         self.prior_ = self._shares(targets)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from merclip._random import seeded
 from merclip.errors import InputError
 from merclip.network import MERCLIP
 from merclip.network.backbone import Towers
@@ -53,8 +54,7 @@ def forget_fusion(network: MERCLIP, changes: Mapping[str, Any], seed: int) -> No
         )
     scale = float(network.scales.softmax.detach().exp())
     towers = Towers(nn.Identity(), network.label_encoder.tower, scale)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         made = MERCLIP(config, towers).to(network.device)
     made.label_encoder = network.label_encoder
     for letter in config.fusion:
