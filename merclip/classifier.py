@@ -136,13 +136,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Each label by itself (sigmoid) rather than one of n (softmax).
     threshold : float or mapping from label to float, optional
         Multi-label: the least probability of a label that holds. None takes
-        the one that `fit` tuned in validation, else 0.5.
+        the one that `fit` tuned; before any fit 0.2, at which a label holds that is
+        more likely than most; else 0.5.
     abstain : float, optional
         One-of-n: `predict` gives None where the best probability is lower.
     tune : {"head", "full", "none"}
         What `fit` trains: fusion, prompts and scales on cached embeddings;
         every encoder as well (the label encoder stays frozen always); or
-        nothing but the temperature of the probabilities.
+        nothing but the temperature of the probabilities, or multi-label the threshold.
     epochs, batch_size : int
     microbatch : int, optional
         Clips in one forward and backward pass. Default 4 for ``tune="full"``.
@@ -390,7 +391,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = self._labels_for(y)
         targets = self._targets(y, labels)
         if self.tune == "none":
-            return self._fit_temperature(clips, targets, labels)
+            return self._calibrate(clips, targets, labels)
         if not self.multi_label and len(np.unique(targets)) < 2:
             raise InputError("y has one class alone; there is nothing to tell apart.")
         settings = self._settings(least_classes=2)
@@ -1190,8 +1191,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def threshold_(self) -> Array:
         """Least probability of each class, shape (k,)."""
-        fitted = self._ready().fitted_threshold
-        return threshold_row(fitted if self.threshold is None else self.threshold, self.classes_)
+        return threshold_row(self.threshold, self.classes_, self._ready().threshold)
 
     def __sklearn_is_fitted__(self) -> bool:
         # Asked by a notebook that shows the classifier: no model is loaded for it.
@@ -1461,15 +1461,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.interrupted_ = outcome.interrupted
         return self
 
-    def _fit_temperature(self, clips: Clips | Features, targets: Array, labels: LabelSet) -> Self:
-        if self.multi_label:
-            raise InputError("tune='none' calibrates one-of-n probabilities, not multi-label.")
+    def _calibrate(self, clips: Clips | Features, targets: Array, labels: LabelSet) -> Self:
         session = self._ready()
         features = self._read(clips)
         rows = readable(features, "calibrated on", least=True)
         session.calibrate(
             [features[row] for row in rows],
             targets[rows],
+            multi_label=self.multi_label,
             labels=labels,
             prompts=prompt_list(self.prompt),
             on_long_label=self.on_long_label,

@@ -26,7 +26,13 @@ from merclip.network.checkpoint import CONFIG_FILE
 from merclip.pickling import checkpoint_state, restored_checkpoint
 from merclip.precision import PrecisionCheck, Running, example_samples, least_cosine
 from merclip.preprocess import MODALITIES, ClipFeatures, Features
-from merclip.scoring import fit_temperature
+from merclip.scoring import (
+    DEFAULT_THRESHOLD,
+    ZERO_SHOT_THRESHOLD,
+    best_threshold,
+    fit_temperature,
+    probabilities,
+)
 from merclip.training.fit import FitOutcome, FitSettings, fit_network
 from merclip.training.stream import Stream
 from merclip.types import Clips
@@ -109,6 +115,17 @@ class Session:
         if self.fitted_labels is not None:
             return self.fitted_labels
         return _labels_of(self.checkpoint.classifier)
+
+    @property
+    def threshold(self) -> float:
+        """Multi-label: the least probability of a label that holds, if the user gives none."""
+        if self.fitted_threshold is not None:
+            return self.fitted_threshold
+        if self.fitted_labels is not None or not self.engine.network.fusion_trained:
+            return DEFAULT_THRESHOLD
+        saved = self.checkpoint.classifier
+        stored = saved.get("threshold") if saved.get("multi_label") else ZERO_SHOT_THRESHOLD
+        return float(stored) if isinstance(stored, (int, float)) else DEFAULT_THRESHOLD
 
     def calibration(self) -> dict[str, Any]:
         """Return the temperature, and the labels for which it was fitted."""
@@ -203,21 +220,33 @@ class Session:
         self.fitted_threshold = outcome.threshold
         return outcome
 
-    def calibrate(self, features: Sequence[ClipFeatures], targets: Array, **scoring: Any) -> None:
-        """Fit the temperature of one-of-n probabilities.
+    def calibrate(
+        self,
+        features: Sequence[ClipFeatures],
+        targets: Array,
+        *,
+        multi_label: bool = False,
+        **scoring: Any,
+    ) -> None:
+        """Fit the temperature of one-of-n probabilities, or the threshold of multi-label ones.
 
         Parameters
         ----------
         features : sequence of ClipFeatures
             Those that could not be read are left out.
-        targets : ndarray of shape (n,), int
+        targets : ndarray of shape (n,), int, or (n, k)
+        multi_label : bool
         **scoring
             As for `logits`.
         """
         self.checkpoint.classifier["calibration"] = None
         read = [i for i, clip in enumerate(features) if clip.error is None]
-        logits = self.logits([features[i] for i in read], multi_label=False, **scoring)
+        logits = self.logits([features[i] for i in read], multi_label=multi_label, **scoring)
         self.fitted_labels = scoring["labels"]
+        if multi_label:
+            found = probabilities(logits, multi_label=True)
+            self.fitted_threshold = best_threshold(found, targets[read])
+            return
         source = scoring.get("answers", BY_LABELS).source
         self.checkpoint.classifier["calibration"] = {
             "temperature": fit_temperature(logits, targets[read]),

@@ -18,7 +18,7 @@ ROOMS = [
     {"inputs"},
     {"preprocess"},
     {"network"},
-    {"labels", "scoring", "dialogues"},
+    {"labels", "scoring", "dialogues", "typical"},
     {"typing"},
     {"results"},
     {"exported"},

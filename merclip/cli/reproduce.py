@@ -162,10 +162,11 @@ def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--texts",
         metavar="FILE",
-        help=f"labels as {', '.join(WORDINGS)}: a .json file of {{WORDING: {{LABEL: TEXT}}}}",
+        help=f"labels as {', '.join(WORDINGS)}, such as the paper's own of its Tables 5 and 6: a "
+        ".json file of {WORDING: {LABEL: TEXT or [TEXT, ...]}}; by default merclip's",
     )
     group.add_argument(
-        "--queries", nargs="+", action="extend", metavar="WORD", help="query-words: more words"
+        "--queries", nargs="+", action="extend", metavar="WORD", help="query-...: more words"
     )
 
 
@@ -198,8 +199,8 @@ def _table(arguments: argparse.Namespace) -> Table:
         check_out(Path(arguments.out))
     if arguments.queries is None:
         return table
-    if table.name != "query-words":
-        raise CommandError("--queries is for query-words")
+    if not table.name.startswith("query-"):
+        raise CommandError("--queries is for tables of query words, such as query-mosi-sentiment")
     names = {row.name for row in table.rows}
     more = [word for word in dict.fromkeys(arguments.queries) if word not in names]
     added = tuple(Row(word, {}, {"query": word}) for word in more)
@@ -329,7 +330,8 @@ def _maker(
         if "pretrained" in parameters:
             return EmotionClassifier(network=network, random_state=seed, **parameters)
         classifier = EmotionClassifier(random_state=seed, **parameters)
-        if table.changes_network:
+        # CLIP from a directory or the Hub has no fusion yet, and takes the paper's query.
+        if table.changes_network or not classifier.network_.fusion_trained:
             forget_fusion(classifier.network_, network, seed)
         return classifier
 

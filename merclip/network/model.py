@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import Any, Protocol, cast
@@ -31,6 +31,8 @@ from merclip.preprocess.sample import Sample
 from merclip.preprocess.text import tokenize
 from merclip.preprocess.vision import normalize_frames
 
+N_TYPICAL = 7
+"""Kinds of typical clips; a label is as likely to be of any of them as of the clip."""
 MAX_SCALE = 100.0
 SIGMOID_SCALE = 10.0
 ANCHOR_SHARE = 0.4
@@ -162,15 +164,29 @@ class MERCLIP(nn.Module):
                 found[letter] = (sequence * weights[..., None]).sum(dim=1)
         return found
 
-    def fuse(self, batch: FeatureBatch, query: Tensor | None = None) -> Tensor:
+    def fuse(
+        self,
+        batch: FeatureBatch,
+        query: Tensor | None = None,
+        typical: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
         """Return the fused embedding of each clip, shape (B, D), of norm 1.
 
-        `query` is what `query` returned; without it the query is encoded anew.
+        Parameters
+        ----------
+        batch : FeatureBatch
+        query : Tensor, optional
+            What `query` returned; without it the query is encoded anew.
+        typical : mapping from modality letter to Tensor of shape (D,), optional
+            For a fusion that is not trained: the mean embedding of typical clips, which
+            is taken off. What is left is of any norm.
         """
         used = not self.fusion_trained or self.decoder is None or self.decoder.include_global
         globals_ = self.global_embeddings(batch) if used else {}
+        if not self.fusion_trained and typical is not None:
+            return self._mean_of_text_and_video(batch, globals_, typical).float()
         if not self.fusion_trained:
-            fused = self._mean_of_text_and_video(batch, globals_)
+            fused = self._mean_of_text_and_video(batch, globals_, {})
         elif self.decoder is not None:
             fused = self._decode(batch, globals_, query)
         else:
@@ -216,6 +232,9 @@ class MERCLIP(nn.Module):
         if labels is None:
             raise LabelError("Labels must be encoded before clips are compared with them.")
         cosines = fused.float() @ labels.float().T
+        if multi_label and not self.fusion_trained:
+            # The scale of one-of-n is CLIP's own: a label against the clip and typical ones.
+            return self.scales(cosines, False, True) - math.log(N_TYPICAL)
         scaled: Tensor = self.scales(cosines, multi_label, fixed_scale)
         return scaled
 
@@ -327,11 +346,19 @@ class MERCLIP(nn.Module):
         fused: Tensor = self.concatenation(torch.cat(parts, dim=-1))
         return fused
 
-    def _mean_of_text_and_video(self, batch: FeatureBatch, globals_: dict[str, Tensor]) -> Tensor:
+    def _mean_of_text_and_video(
+        self,
+        batch: FeatureBatch,
+        globals_: Mapping[str, Tensor],
+        typical: Mapping[str, Tensor],
+    ) -> Tensor:
         total = torch.zeros(batch.size, self.config.width, device=self.device)
+        count = torch.zeros(batch.size, 1, device=self.device)
         for letter in sorted(set(globals_) & set("LV")):
-            total = total + functional.normalize(globals_[letter], dim=-1)
-        return total
+            has = batch.present(letter)[:, None]
+            unit = functional.normalize(globals_[letter], dim=-1) - typical.get(letter, 0.0)
+            total, count = total + unit * has, count + has
+        return total / count.clamp_min(1)
 
 
 def _three_channels(segments: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,7 @@
 """The labels of the paper's tasks in words, phrases and sentences.
 
-The words are the paper's. Its phrases and sentences are not shipped; these are
-merclip's own, written before any was measured.
+The words are the paper's. Its phrases and sentences, in its Tables 5 and 6, are its authors'
+and not shipped; these are merclip's own, written before any was measured.
 """
 
 from __future__ import annotations
@@ -35,6 +35,14 @@ SENTENCES = {
     "fear": "The speaker is frightened and worries that something bad will happen.",
 }
 _OURS: dict[str, Mapping[str, str]] = {"phrase": PHRASES, "sentence": SENTENCES}
+
+
+def ours_among(
+    wording: str, names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[str]:
+    """Return the labels to which `texts_of` gives a text of merclip's, no word of the paper."""
+    known = (given or {}).get(wording, {})
+    return [name for name in names if wording in _OURS and name not in known]
 
 
 def texts_of(
