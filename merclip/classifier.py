@@ -154,10 +154,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Share of clips held out to find the best epoch. "auto" is 0.1, or 0
         where that is less than 20 clips: so few would choose by chance. A mask
         says which of the clips of `fit` are held out, such as an official part.
-    objective : {"label", "even", "vega"} or VegaObjective, optional
+    objective : {"label", "even", "vega", "vega-detached"} or VegaObjective, optional
         What `fit` minimises: cross-entropy of the whole clip by labels; or that and
         VEGA's losses of each modality, by labels and by anchors, with even weights or
-        with those that VEGA released. Default "label", or "even" with anchors.
+        as VEGA released them, without or with its teacher detached. Default "label",
+        or "even" with anchors.
     class_weight : "balanced" or mapping from label to float, optional
     callbacks : list of Callback, optional
     checkpoint_dir : path, optional
@@ -266,7 +267,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         microbatch: int | None = None,
         lr: float | str | None = None,
         validation: float | Literal["auto"] | Array = "auto",
-        objective: Literal["label", "even", "vega"] | VegaObjective | None = None,
+        objective: Literal["label", "even", "vega", "vega-detached"] | VegaObjective | None = None,
         class_weight: Literal["balanced"] | Mapping[str, float] | Mapping[int, float] | None = None,
         callbacks: Sequence[Callback] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
