@@ -121,11 +121,13 @@ class Session:
         """Multi-label: the least probability of a label that holds, if the user gives none."""
         if self.fitted_threshold is not None:
             return self.fitted_threshold
-        if self.fitted_labels is not None or not self.engine.network.fusion_trained:
-            return DEFAULT_THRESHOLD
-        saved = self.checkpoint.classifier
-        stored = saved.get("threshold") if saved.get("multi_label") else ZERO_SHOT_THRESHOLD
-        return float(stored) if isinstance(stored, (int, float)) else DEFAULT_THRESHOLD
+        saved: Mapping[str, Any] = {} if self.fitted_labels else self.checkpoint.classifier
+        if saved.get("multi_label") and isinstance(saved.get("threshold"), (int, float)):
+            return float(saved["threshold"])
+        learned = self.fitted_labels is not None or saved.get("multi_label")
+        # A fusion that is not trained gives 0.5 where a label fits better than typical clips.
+        zero_shot = not learned and self.engine.network.fusion_trained
+        return ZERO_SHOT_THRESHOLD if zero_shot else DEFAULT_THRESHOLD
 
     def calibration(self) -> dict[str, Any]:
         """Return the temperature, and the labels for which it was fitted."""

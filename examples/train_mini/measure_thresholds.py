@@ -1,0 +1,86 @@
+"""Micro F1 of several labels at once, zero-shot, at several thresholds.
+
+    python examples/train_mini/measure_thresholds.py --data ../shared/data [--model mini]
+
+prints a table in Markdown: comments of GoEmotions `dev` under their own 27 labels and neutral,
+and mapped to Ekman's, with one label each and with all; film subtitles (xed), tweets (semeval)
+and short texts (brighter) with several labels; utterances of MELD `dev` with one. The last two
+columns are the best threshold of all, and what it reaches: what a fit could gain by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+from data import EKMAN_OF
+
+from merclip import EmotionClassifier
+from merclip.labels import encode_label_sets
+
+THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.5)
+MOST = 2000
+EKMAN = {fine: ekman for ekman, names in EKMAN_OF.items() for fine in names.split()}
+
+Texts = dict[str, set[str]]
+
+
+def parts(data: Path) -> dict[str, Texts]:
+    """Return texts of each part, and the labels of each."""
+    folder = data / "text"
+    comments = _read(folder / "goemotions_dev.csv", "text", "emotions")
+    mapped = {text: {EKMAN[name] for name in names} for text, names in comments.items()}
+    found = {
+        "goemotions, 28": comments,
+        "goemotions, Ekman": mapped,
+        "goemotions, one label": {t: names for t, names in mapped.items() if len(names) == 1},
+        "meld, one label": _read(folder / "meld_dev_sent_emo.csv", "Utterance", "Emotion"),
+    }
+    for name in ("xed", "semeval2018", "brighter"):
+        found[name] = _read(folder / "more_emotion_texts.csv", "text", "emotions", name)
+    return found
+
+
+def _read(path: Path, text: str, labels: str, part: str | None = None) -> Texts:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if part in (None, row.get("set"))]
+    np.random.default_rng(0).shuffle(rows)
+    return {row[text]: set(row[labels].split("|")) - {""} for row in rows[:MOST]}
+
+
+def micro_f1(truth: np.ndarray, held: np.ndarray) -> float:
+    """Return micro F1 of two matrices of bool."""
+    return float(2 * (truth & held).sum() / (truth.sum() + held.sum()))
+
+
+def row(classifier: EmotionClassifier, name: str, texts: Texts) -> list[str]:
+    """Return the cells of one part."""
+    labels = sorted(set().union(*texts.values()))
+    clf = classifier.with_labels(labels)
+    probability = clf.predict_proba(text=list(texts))
+    truth = encode_label_sets(list(texts.values()), clf.classes_).astype(bool)
+    scores = [micro_f1(truth, probability >= threshold) for threshold in THRESHOLDS]
+    grid = np.arange(1, 100) / 100
+    every = [micro_f1(truth, probability >= threshold) for threshold in grid]
+    sizes = [len(texts), len(labels), f"{truth.sum(axis=1).mean():.2f}"]
+    best = [f"{grid[int(np.argmax(every))]:.2f}", f"{max(every):.2f}"]
+    return [name, *map(str, sizes), *(f"{score:.2f}" for score in scores), *best]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="mini")
+    arguments = parser.parse_args()
+    classifier = EmotionClassifier(["a", "b"], model=arguments.model, multi_label=True)
+    head = ["part", "texts", "labels", "each", *map(str, THRESHOLDS), "best at", "reaches"]
+    print("|", " | ".join(head), "|\n|", " | ".join("---" for _ in head), "|")
+    for name, texts in parts(arguments.data).items():
+        print("|", " | ".join(row(classifier, name, texts)), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
