@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -640,6 +642,17 @@ def test_texts_of_ones_own(merclip, data, quick, tmp_path):
     given = ["--csv", data, "--split-column", "part", *quick, "--tune", "head"]
     status, out, _ = merclip("labels-mosi-sentiment", *given, "--texts", "texts.json")
     assert status == 0 and "- phrase, happy: full of glee" in out
+
+
+def test_the_documented_file_of_texts_is_read(merclip, mosei, quick, tmp_path):
+    page = Path(__file__).parents[1] / "docs" / "reproduce.md"
+    (example,) = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "texts.json").write_text(example)
+    given = ["--data", mosei, *quick, "--tune", "head", "--texts", "texts.json"]
+    status, out, _ = merclip("labels-mosei-emotion", *given)
+    assert status == 0 and "- sentence, happy: Everything in this person" in out
+    (note,) = [line for line in out.splitlines() if "merclip's own texts" in line]
+    assert "'sentence'" in note and "happy" not in note and "anger" in note
 
 
 @pytest.mark.parametrize(
