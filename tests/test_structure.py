@@ -18,7 +18,7 @@ ROOMS = [
     {"inputs"},
     {"preprocess"},
     {"network"},
-    {"labels", "scoring", "dialogues"},
+    {"labels", "_pasted", "scoring", "dialogues"},
     {"typing"},
     {"results"},
     {"exported"},
