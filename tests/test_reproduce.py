@@ -43,6 +43,7 @@ SMALL = {
 
 PARTS = ["train", "train", "train", "valid", "test"]
 SENTIMENTS = [1.0, -2.0, 2.5, -0.4, 0.0, -3.0, 1.2, -1.0, 3.0, -1.6]
+EMOTION_WORDS = ("happy", "sad", "angry", "surprise", "disgust", "fear")
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
 
@@ -167,6 +168,8 @@ def test_texts_of_labels():
     assert list(texts_of("phrase", ["negative", "positive"])) == ["negative", "positive"]
     given = {"sentence": {"bored": ["Somebody yawns."], "sad": "Tears."}}
     assert texts_of("sentence", ["bored", "sad"], given) == given["sentence"]
+    spelt = {"sentence": {"Angry": "Rage.", "SAD": "Tears."}}
+    assert texts_of("sentence", ["anger", "sad"], spelt) == {"anger": "Rage.", "sad": "Tears."}
     with pytest.raises(LabelError, match="no phrase for 'bored'"):
         texts_of("phrase", ["sad", "bored"], given)
 
@@ -653,6 +656,20 @@ def test_the_documented_file_of_texts_is_read(merclip, mosei, quick, tmp_path):
     assert status == 0 and "- sentence, happy: Everything in this person" in out
     (note,) = [line for line in out.splitlines() if "merclip's own texts" in line]
     assert "'sentence'" in note and "happy" not in note and "anger" in note
+
+
+def test_texts_are_read_as_they_were_pasted(merclip, mosei, quick, tmp_path):
+    pasted = [f"{i}. **{name.title()}**: Text {i}." for i, name in enumerate(EMOTION_WORDS, 1)]
+    (tmp_path / "answer.txt").write_text("\n".join(pasted))
+    given = ["labels-mosei-emotion", "--data", mosei, *quick, "--tune", "head", "--texts"]
+    status, out, _ = merclip(*given, "sentence=answer.txt")
+    assert status == 0 and "- sentence, anger: Text 3." in out and "- sentence, sad: Text 2." in out
+    # The paper has no number for phrases of emotions.
+    assert "merclip's own texts" not in out
+    for text, said in (("Sure!\n" + pasted[0] + pasted[1], "Sure!"), ("happy\nsad", "no text for")):
+        (tmp_path / "answer.txt").write_text(text)
+        status, out, err = merclip(*given, "sentence=answer.txt")
+        assert (status, out) == (2, "") and said in err and "--texts" in err
 
 
 @pytest.mark.parametrize(

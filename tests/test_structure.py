@@ -18,7 +18,7 @@ ROOMS = [
     {"inputs"},
     {"preprocess"},
     {"network"},
-    {"labels", "scoring", "dialogues", "typical"},
+    {"labels", "_pasted", "scoring", "dialogues", "typical"},
     {"typing"},
     {"results"},
     {"exported"},
