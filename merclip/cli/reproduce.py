@@ -164,7 +164,7 @@ def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
         "--texts",
         nargs="+",
         metavar="[WORDING=]FILE",
-        help="texts of labels, such as the paper's own of its Tables 5 and 6; by default merclip's. "
+        help="texts of labels, such as the paper's own of its Tables 5 and 6; by default ours. "
         "sentence=FILE: as they were pasted from a chat model, as for --labels-file of predict; "
         f"WORDING is one of {', '.join(WORDINGS)}. FILE: a .json file of {{WORDING: {{LABEL: TEXT "
         "or [TEXT, ...]}}",
