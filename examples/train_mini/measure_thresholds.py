@@ -21,7 +21,7 @@ from merclip import EmotionClassifier
 from merclip.labels import encode_label_sets
 
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.5)
-MOST = 2000
+MOST = 2500
 EKMAN = {fine: ekman for ekman, names in EKMAN_OF.items() for fine in names.split()}
 
 Texts = dict[str, set[str]]
