@@ -36,13 +36,14 @@ def parts(data: Path) -> dict[str, Texts]:
     comments = _read(folder / "goemotions_dev.csv", "text", "emotions")
     mapped = {text: {EKMAN[name] for name in names} for text, names in comments.items()}
     found = {
-        "goemotions, 28": comments,
-        "goemotions, Ekman": mapped,
-        "goemotions, one label": {t: names for t, names in mapped.items() if len(names) == 1},
-        "meld, one label": _read(folder / "meld_dev_sent_emo.csv", "Utterance", "Emotion"),
+        "GoEmotions, 28 labels": comments,
+        "GoEmotions, Ekman's": mapped,
+        "GoEmotions, one label": {t: names for t, names in mapped.items() if len(names) == 1},
+        "MELD, one label": _read(folder / "meld_dev_sent_emo.csv", "Utterance", "Emotion"),
     }
-    for name in ("xed", "semeval2018", "brighter"):
-        found[name] = _read(folder / "more_emotion_texts.csv", "text", "emotions", name)
+    others = {"xed": "xed", "semeval2018": "SemEval 2018", "brighter": "BRIGHTER"}
+    for name, title in others.items():
+        found[title] = _read(folder / "more_emotion_texts.csv", "text", "emotions", name)
     return found
 
 
