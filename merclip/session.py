@@ -36,6 +36,7 @@ from merclip.scoring import (
 from merclip.training.fit import FitOutcome, FitSettings, fit_network
 from merclip.training.stream import Stream
 from merclip.types import Clips
+from merclip.typical import LABELS as TYPICAL_LABELS
 
 Array = np.ndarray[Any, Any]
 
@@ -170,10 +171,16 @@ class Session:
     def _embedded_labels(
         self, labels: LabelSet, prompts: list[str], on_long_label: str
     ) -> Tensor | None:
-        if self.engine.network.config.use_label_encoder:
-            return self.engine.label_embeddings(labels, prompts, on_long_label)
-        self._check_fixed(labels)
-        return None
+        network = self.engine.network
+        if not network.config.use_label_encoder:
+            self._check_fixed(labels)
+            return None
+        embedded = self.engine.label_embeddings(labels, prompts, on_long_label)
+        if network.fusion_trained:
+            return embedded
+        # What all labels have in common would make all of several hold, or none.
+        typical = self.engine.label_embeddings(LabelSet.of(TYPICAL_LABELS), prompts, "warn")
+        return embedded - typical.mean(dim=0)
 
     def _temperature(self, source: str) -> float:
         calibration = self.calibration()

@@ -1,20 +1,21 @@
-"""Typical clips, against which a network compares clips before its fusion is trained.
+"""Typical clips and labels, which a network compares with before its fusion is trained.
 
 CLIP finds two texts far more alike than a text and a picture, and some labels more alike to
 any text, or to any picture, than others. What a label has in common with typical clips of a
-modality says nothing of a clip, and is taken off. They are of many emotions, not of none: a
-label such as "neutral" would have nothing left.
+modality says nothing of a clip, and is taken off, and so is what a clip has in common with
+typical labels. They are of many emotions, not of none: a label such as "neutral" would have
+nothing left.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from merclip.types import Clip, Video
 
+LABELS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 TEXTS = (
     "I am so happy, this is wonderful!",
     "We had a great time, and I laughed all evening.",
@@ -38,13 +39,13 @@ TEXTS = (
     "You can find the form on the website.",
     "We turned left and walked on to the station.",
 )
-"""Three each of six emotions and of none, as in `PICTURES`; written for merclip."""
+"""Three of each kind; written for merclip."""
 PICTURES = Path(__file__).parent / "weights" / "average_faces.npy"
-"""The average face of each of seven expressions; `examples/train_mini/average_faces.py`."""
+"""The average face of each kind; `examples/train_mini/average_faces.py` makes them."""
 
 
-def typical_clips(letter: Literal["L", "V"]) -> list[Clip]:
-    """Return typical clips of a modality, as many of each kind."""
+def typical_clips(letter: str) -> list[Clip]:
+    """Return typical clips of a modality, "L" or "V": as many of each kind."""
     if letter == "L":
         return [Clip(text=text) for text in TEXTS]
     frames = np.repeat(np.load(PICTURES)[..., None], 3, axis=-1)

@@ -234,7 +234,8 @@ class MERCLIP(nn.Module):
         cosines = fused.float() @ labels.float().T
         if multi_label and not self.fusion_trained:
             # The scale of one-of-n is CLIP's own: a label against the clip and typical ones.
-            return self.scales(cosines, False, True) - math.log(N_TYPICAL)
+            against: Tensor = self.scales(cosines, False, True) - math.log(N_TYPICAL)
+            return against
         scaled: Tensor = self.scales(cosines, multi_label, fixed_scale)
         return scaled
 
