@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -163,6 +164,10 @@ class Session:
             embedded = self._embedded_labels(labels, prompts, on_long_label)
 
         def compare(fused: Tensor) -> Tensor:
+            if multi_label and not network.fusion_trained:
+                # CLIP's own question, at its own scale: of this clip and a typical one of each
+                # kind, which is it that the label belongs to?
+                return network.logits(fused, embedded, False) - math.log(len(TYPICAL_LABELS))
             return answers.logits(network, fused, embedded, multi_label)
 
         logits = self.engine.logits(features, compare)

@@ -31,8 +31,6 @@ from merclip.preprocess.sample import Sample
 from merclip.preprocess.text import tokenize
 from merclip.preprocess.vision import normalize_frames
 
-N_TYPICAL = 7
-"""Kinds of typical clips; a label is as likely to be of any of them as of the clip."""
 MAX_SCALE = 100.0
 SIGMOID_SCALE = 10.0
 ANCHOR_SHARE = 0.4
@@ -232,10 +230,6 @@ class MERCLIP(nn.Module):
         if labels is None:
             raise LabelError("Labels must be encoded before clips are compared with them.")
         cosines = fused.float() @ labels.float().T
-        if multi_label and not self.fusion_trained:
-            # The scale of one-of-n is CLIP's own: a label against the clip and typical ones.
-            against: Tensor = self.scales(cosines, False, True) - math.log(N_TYPICAL)
-            return against
         scaled: Tensor = self.scales(cosines, multi_label, fixed_scale)
         return scaled
 
