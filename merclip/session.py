@@ -127,9 +127,7 @@ class Session:
         if saved.get("multi_label") and isinstance(saved.get("threshold"), (int, float)):
             return float(saved["threshold"])
         learned = self.fitted_labels is not None or saved.get("multi_label")
-        # A fusion that is not trained gives 0.5 where a label fits better than typical clips.
-        zero_shot = not learned and self.engine.network.fusion_trained
-        return ZERO_SHOT_THRESHOLD if zero_shot else DEFAULT_THRESHOLD
+        return DEFAULT_THRESHOLD if learned else ZERO_SHOT_THRESHOLD
 
     def calibration(self) -> dict[str, Any]:
         """Return the temperature, and the labels for which it was fitted."""
