@@ -136,8 +136,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Each label by itself (sigmoid) rather than one of n (softmax).
     threshold : float or mapping from label to float, optional
         Multi-label: the least probability of a label that holds. None takes
-        the one that `fit` tuned; before any fit 0.2, at which a label holds that is
-        more likely than most; else 0.5.
+        the one that `fit` tuned, 0.2 before any fit, else 0.5.
     abstain : float, optional
         One-of-n: `predict` gives None where the best probability is lower.
     tune : {"head", "full", "none"}
