@@ -136,7 +136,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Each label by itself (sigmoid) rather than one of n (softmax).
     threshold : float or mapping from label to float, optional
         Multi-label: the least probability of a label that holds. None takes
-        the one that `fit` tuned, 0.2 before any fit, else 0.5.
+        the one that `fit` tuned, 0.2 before any fit, else 0.5; so does a label that
+        a mapping lacks.
     abstain : float, optional
         One-of-n: `predict` gives None where the best probability is lower.
     tune : {"head", "full", "none"}
@@ -1260,6 +1261,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the checkpoint, with labels, prompts and threshold as they are now."""
         session, labels = self._ready(), self._label_set()
         threshold = session.fitted_threshold if self.threshold is None else self.threshold
+        if isinstance(threshold, Mapping) and labels is not None:
+            # Those that are not named have what was tuned here.
+            threshold = dict(zip(self.classes_.tolist(), self.threshold_.tolist(), strict=True))
         source = "labels" if labels is None else self._source().source
         session.describe(labels, prompt_list(self.prompt), self.multi_label, threshold, source)
         session.checkpoint.anchors = self._exemplars()

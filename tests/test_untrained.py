@@ -183,6 +183,9 @@ def test_a_tuned_threshold_is_saved(tiny, clips_and_labels, tmp_path):
     clf = tiny(LABELS, multi_label=True, tune="none").fit(clips, [[label] for label in y])
     clf._ready().fitted_threshold = 0.15
     saved = clf.save_pretrained(tmp_path / "tuned")
+    named = clf.set_params(threshold={"sad": 0.7}).save_pretrained(tmp_path / "named")
+    loaded = EmotionClassifier.from_pretrained(named)
+    assert loaded.threshold_.tolist() == [0.15] * 3 + [0.7]
     for loaded in (
         EmotionClassifier.from_pretrained(saved),
         EmotionClassifier(LABELS, model=saved, multi_label=True),
