@@ -666,7 +666,7 @@ def test_texts_are_read_as_they_were_pasted(merclip, mosei, quick, tmp_path):
     assert status == 0 and "- sentence, anger: Text 3." in out and "- sentence, sad: Text 2." in out
     # The paper has no number for phrases of emotions.
     assert "merclip's own texts" not in out
-    for text, said in (("Sure!\n" + pasted[0] + pasted[1], "Sure!"), ("happy\nsad", "no text for")):
+    for text, said in (("\n".join(["Sure!", *pasted]), "Sure!"), ("happy\nsad", "no text for")):
         (tmp_path / "answer.txt").write_text(text)
         status, out, err = merclip(*given, "sentence=answer.txt")
         assert (status, out) == (2, "") and said in err and "--texts" in err
