@@ -159,13 +159,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Each label by itself (sigmoid) rather than one of n (softmax).
     threshold : float or mapping from label to float, optional
         Multi-label: the least probability of a label that holds. None takes
-        the one that `fit` tuned in validation, else 0.5.
+        the one that `fit` tuned, 0.2 before any fit, else 0.5; so does a label that
+        a mapping lacks.
     abstain : float, optional
         One-of-n: `predict` gives None where the best probability is lower.
     tune : {"head", "full", "none"}
         What `fit` trains: fusion, prompts and scales on cached embeddings;
         every encoder as well (the label encoder stays frozen always); or
-        nothing but the temperature of the probabilities.
+        nothing but the temperature of the probabilities, or multi-label the threshold.
     epochs, batch_size : int
     microbatch : int, optional
         Clips in one forward and backward pass. Default 4 for ``tune="full"``.
@@ -176,10 +177,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Share of clips held out to find the best epoch. "auto" is 0.1, or 0
         where that is less than 20 clips: so few would choose by chance. A mask
         says which of the clips of `fit` are held out, such as an official part.
-    objective : {"label", "even", "vega"} or VegaObjective, optional
+    objective : {"label", "even", "vega", "vega-detached"} or VegaObjective, optional
         What `fit` minimises: cross-entropy of the whole clip by labels; or that and
         VEGA's losses of each modality, by labels and by anchors, with even weights or
-        with those that VEGA released. Default "label", or "even" with anchors.
+        as VEGA released them, without or with its teacher detached. Default "label",
+        or "even" with anchors.
     class_weight : "balanced" or mapping from label to float, optional
     callbacks : list of Callback, optional
     checkpoint_dir : path, optional
@@ -291,7 +293,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         microbatch: int | None = None,
         lr: float | str | None = None,
         validation: float | Literal["auto"] | Array = "auto",
-        objective: Literal["label", "even", "vega"] | VegaObjective | None = None,
+        objective: Literal["label", "even", "vega", "vega-detached"] | VegaObjective | None = None,
         class_weight: Literal["balanced"] | Mapping[str, float] | Mapping[int, float] | None = None,
         callbacks: Sequence[Callback] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -431,7 +433,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not self.multi_label and self.tune != "none" and len(np.unique(targets)) < 2:
             raise InputError("y has one class alone; there is nothing to tell apart.")
         if self.tune == "none":
-            self._fit_temperature(clips, targets, labels)
+            self._calibrate(clips, targets, labels)
         else:
             settings = self._settings(least_classes=2, validation=validation)
             self._train(clips, targets, labels, settings, sample_weight, groups)
@@ -1329,8 +1331,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def threshold_(self) -> Array:
         """Least probability of each class, shape (k,)."""
-        fitted = self._ready().fitted_threshold
-        return threshold_row(fitted if self.threshold is None else self.threshold, self.classes_)
+        return threshold_row(self.threshold, self.classes_, self._ready().threshold)
 
     def __sklearn_is_fitted__(self) -> bool:
         # Asked by a notebook that shows the classifier: no model is loaded for it.
@@ -1398,6 +1399,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the checkpoint, with labels, prompts and threshold as they are now."""
         session, labels = self._ready(), self._label_set()
         threshold = session.fitted_threshold if self.threshold is None else self.threshold
+        if isinstance(threshold, Mapping) and labels is not None:
+            # Those that are not named have what was tuned here.
+            threshold = dict(zip(self.classes_.tolist(), self.threshold_.tolist(), strict=True))
         source = "labels" if labels is None else self._source().source
         session.describe(labels, prompt_list(self.prompt), self.multi_label, threshold, source)
         session.checkpoint.anchors = self._exemplars()
@@ -1605,15 +1609,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.interrupted_ = outcome.interrupted
         return self
 
-    def _fit_temperature(self, clips: Clips | Features, targets: Array, labels: LabelSet) -> Self:
-        if self.multi_label:
-            raise InputError("tune='none' calibrates one-of-n probabilities, not multi-label.")
+    def _calibrate(self, clips: Clips | Features, targets: Array, labels: LabelSet) -> Self:
         session = self._ready()
         features = self._read(clips)
         rows = readable(features, "calibrated on", least=True)
         session.calibrate(
             [features[row] for row in rows],
             targets[rows],
+            multi_label=self.multi_label,
             labels=labels,
             prompts=prompt_list(self.prompt),
             on_long_label=self.on_long_label,

@@ -53,6 +53,7 @@ from merclip.preprocess import (
 from merclip.preprocess.text import tokenize
 from merclip.rows import reason_of, with_row
 from merclip.types import Clip
+from merclip.typical import typical_clips
 
 OnError = Literal["raise", "skip", "nan"]
 Face = Literal["auto", "always", "never"]
@@ -143,6 +144,7 @@ class Engine:
         self._labels: OrderedDict[tuple[Any, ...], Tensor] = OrderedDict()
         self._labels_lock = threading.Lock()
         self._query: Tensor | None = None
+        self._typical: dict[str, Tensor] | None = None
         self._digest: tuple[Any, str] = (None, "")
 
     def encode(self, clips: Iterable[Clip], reading: Reading) -> Iterator[ClipFeatures]:
@@ -206,13 +208,14 @@ class Engine:
         """Encode labels, and the decoder's query, anew after the network has changed."""
         with self._labels_lock:
             self._labels.clear()
-            self._query = None
+            self._query = self._typical = None
 
     def fused(
         self, features: Sequence[ClipFeatures], offsets: Mapping[str, Tensor] | None = None
     ) -> Tensor:
         """Return fused embeddings of shape (n, D), on the CPU; `offsets` as in `MERCLIP.fuse`."""
         chunks = []
+        typical = None if self.network.fusion_trained else self._mean_of_typical()
         with self.runner.computing():
             query = self._query
             if query is None:
@@ -221,8 +224,23 @@ class Engine:
                 part = features[start : start + 256]
                 _check_shapes(part, self.network.config)
                 batch = pad_features(part, self.network.device)
-                chunks.append(self.network.fuse(batch, query, offsets).cpu())
+                chunks.append(self.network.fuse(batch, query, offsets, typical).cpu())
         return torch.cat(chunks) if chunks else torch.zeros(0, self.network.config.width)
+
+    def _mean_of_typical(self) -> dict[str, Tensor]:
+        """Return the mean embedding of typical clips of each modality, encoded once."""
+        # Not of the clips of a batch: a clip's scores must not depend on its company.
+        if self._typical is None:
+            preprocessor = self.preprocessor(Reading(face="never"))
+            self._typical = {}
+            for letter in preprocessor.modalities:
+                clips = typical_clips(letter)
+                features = self.encode_samples([preprocessor(clip) for clip in clips])
+                with self.runner.computing():
+                    batch = pad_features(features, self.network.device)
+                    found = self.network.global_embeddings(batch)[letter]
+                self._typical[letter] = functional.normalize(found, dim=-1).mean(dim=0)
+        return self._typical
 
     def logits(
         self,

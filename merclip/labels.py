@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from merclip._pasted import parse_labels
 from merclip._shown import shown
 from merclip._warn import warn
 from merclip.errors import InputTypeError, LabelError, MerclipWarning
@@ -100,6 +101,47 @@ class LabelSet:
             labels = sorted(labels, key=str)
         names = tuple(as_list(labels))
         return _labelled(names, names)
+
+    @classmethod
+    def from_text(cls, text: str) -> LabelSet:
+        r"""Read labels as they are pasted: from a chat model's answer, or a file.
+
+        Parameters
+        ----------
+        text : str
+            A list with one label a line, numbered, bulleted or bare: ``happy``,
+            ``1. **Happy**: A person who smiles.``, ``- happy - a person who smiles``; with
+            descriptions below their labels; a Markdown table; or JSON, bare or in a fenced
+            block. Lines that begin with ``# `` are comments.
+
+        Returns
+        -------
+        LabelSet
+
+        Raises
+        ------
+        InputTypeError
+            No string.
+        LabelError
+            A line is not understood, which the message names: none becomes a label in
+            silence. Or the labels are none, as for `of`.
+
+        Examples
+        --------
+        >>> from merclip import LabelSet
+        >>> answer = "1. **Happy** - A wide smile.\n2. **Sad** - Tears in the eyes."
+        >>> LabelSet.from_text(answer).to_dict()
+        {'Happy': ['A wide smile.'], 'Sad': ['Tears in the eyes.']}
+        """
+        if not isinstance(text, str):
+            raise InputTypeError(
+                f"from_text takes a string, got {type(text).__name__}: read the file first, with "
+                "Path(file).read_text(encoding='utf-8')."
+            )
+        pairs = parse_labels(text)
+        return _labelled(
+            tuple(name for name, _ in pairs), tuple(texts or name for name, texts in pairs)
+        )
 
     @classmethod
     def learned(cls, names: LabelsLike | Listed[Label], known: LabelSet | None = None) -> LabelSet:

@@ -15,6 +15,10 @@ from merclip.labels import by_name
 
 Array = np.ndarray[Any, Any]
 DEFAULT_THRESHOLD = 0.5
+ZERO_SHOT_THRESHOLD = 0.2
+"""For labels that were not learned. Of probabilities that hold what they say, those above half
+of the best micro F1 give that F1 (Lipton, Elkan and Naryanaswamy, arXiv 1402.1892), and about
+0.4 is within reach without learning; `examples/train_mini/measure_thresholds.py` measures it."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,12 @@ def _log_sigmoid(logits: Array) -> Array:
         return np.asarray(-np.logaddexp(0, -logits))
 
 
-def threshold_row(threshold: float | Mapping[Any, float] | None, classes: Array) -> Array:
-    """Return one threshold for each class, shape (k,).
+def threshold_row(
+    threshold: float | Mapping[Any, float] | None,
+    classes: Array,
+    default: float = DEFAULT_THRESHOLD,
+) -> Array:
+    """Return one threshold for each class, shape (k,); `default` where none is given.
 
     Raises
     ------
@@ -108,10 +116,10 @@ def threshold_row(threshold: float | Mapping[Any, float] | None, classes: Array)
         unknown = sorted(set(given) - set(names))
         if unknown:
             raise InputError(f"threshold names labels that do not exist: {unknown}.")
-        row = [given.get(name, DEFAULT_THRESHOLD) for name in names]
+        row = [given.get(name, default) for name in names]
     else:
-        row = [DEFAULT_THRESHOLD if threshold is None else threshold]
-    if not all(isinstance(value, numbers.Real) and 0 <= value <= 1 for value in row):
+        row = [default if threshold is None else threshold]
+    if not all(isinstance(value, numbers.Real) and 0 <= float(value) <= 1 for value in row):
         raise InputError(
             "threshold is a probability in [0, 1], or a mapping from label to one, "
             f"got {shown(threshold)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -33,10 +34,17 @@ from merclip.network.checkpoint import CONFIG_FILE
 from merclip.pickling import checkpoint_state, restored_checkpoint
 from merclip.precision import PrecisionCheck, Running, example_samples, least_cosine
 from merclip.preprocess import MODALITIES, ClipFeatures, Features
-from merclip.scoring import fit_temperature
+from merclip.scoring import (
+    DEFAULT_THRESHOLD,
+    ZERO_SHOT_THRESHOLD,
+    best_threshold,
+    fit_temperature,
+    probabilities,
+)
 from merclip.training.fit import FitOutcome, FitSettings, fit_network
 from merclip.training.stream import Stream
 from merclip.types import Clips
+from merclip.typical import LABELS as TYPICAL_LABELS
 
 Array = np.ndarray[Any, Any]
 
@@ -117,6 +125,17 @@ class Session:
             return self.fitted_labels
         return _labels_of(self.checkpoint.classifier)
 
+    @property
+    def threshold(self) -> float:
+        """Multi-label: the least probability of a label that holds, if the user gives none."""
+        if self.fitted_threshold is not None:
+            return self.fitted_threshold
+        saved: Mapping[str, Any] = {} if self.fitted_labels else self.checkpoint.classifier
+        if saved.get("multi_label") and isinstance(saved.get("threshold"), (int, float)):
+            return float(saved["threshold"])
+        learned = self.fitted_labels is not None or saved.get("multi_label")
+        return DEFAULT_THRESHOLD if learned else ZERO_SHOT_THRESHOLD
+
     def calibration(self) -> dict[str, Any]:
         """Return the temperature, and the labels for which it was fitted."""
         stored = self.checkpoint.classifier.get("calibration")
@@ -151,6 +170,10 @@ class Session:
             embedded = self._embedded_labels(labels, prompts, on_long_label)
 
         def compare(fused: Tensor) -> Tensor:
+            if multi_label and not network.fusion_trained:
+                # CLIP's own question, at its own scale: of this clip and a typical one of each
+                # kind, which is it that the label belongs to?
+                return network.logits(fused, embedded, False) - math.log(len(TYPICAL_LABELS))
             return answers.logits(network, fused, embedded, multi_label)
 
         offsets = None if adaptation is None else adaptation.offsets
@@ -166,11 +189,17 @@ class Session:
     def _embedded_labels(
         self, labels: LabelSet, prompts: list[str], on_long_label: str
     ) -> Tensor | None:
-        if self.engine.network.config.use_label_encoder:
-            self._check_words(labels)
-            return self.engine.label_embeddings(labels, prompts, on_long_label)
-        self._check_fixed(labels)
-        return None
+        network = self.engine.network
+        if not network.config.use_label_encoder:
+            self._check_fixed(labels)
+            return None
+        self._check_words(labels)
+        embedded = self.engine.label_embeddings(labels, prompts, on_long_label)
+        if network.fusion_trained:
+            return embedded
+        # What all labels have in common would make all of several hold, or none.
+        typical = self.engine.label_embeddings(LabelSet.of(TYPICAL_LABELS), prompts, "warn")
+        return embedded - typical.mean(dim=0)
 
     def _temperature(self, source: str) -> float:
         calibration = self.calibration()
@@ -224,21 +253,33 @@ class Session:
         self.fitted_threshold = outcome.threshold
         return outcome
 
-    def calibrate(self, features: Sequence[ClipFeatures], targets: Array, **scoring: Any) -> None:
-        """Fit the temperature of one-of-n probabilities.
+    def calibrate(
+        self,
+        features: Sequence[ClipFeatures],
+        targets: Array,
+        *,
+        multi_label: bool = False,
+        **scoring: Any,
+    ) -> None:
+        """Fit the temperature of one-of-n probabilities, or the threshold of multi-label ones.
 
         Parameters
         ----------
         features : sequence of ClipFeatures
             Those that could not be read are left out.
-        targets : ndarray of shape (n,), int
+        targets : ndarray of shape (n,), int, or (n, k)
+        multi_label : bool
         **scoring
             As for `logits`.
         """
         self.checkpoint.classifier["calibration"] = None
         read = [i for i, clip in enumerate(features) if clip.error is None]
-        logits = self.logits([features[i] for i in read], multi_label=False, **scoring)
+        logits = self.logits([features[i] for i in read], multi_label=multi_label, **scoring)
         self.fitted_labels = scoring["labels"]
+        if multi_label:
+            found = probabilities(logits, multi_label=True)
+            self.fitted_threshold = best_threshold(found, targets[read])
+            return
         source = scoring.get("answers", BY_LABELS).source
         self.checkpoint.classifier["calibration"] = {
             "temperature": fit_temperature(logits, targets[read]),

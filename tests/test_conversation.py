@@ -235,7 +235,7 @@ def test_released_settings():
         0.37442,
     )
     assert (found.batch_size, found.epochs, found.patience, found.zeroed) == (9, 400, 31, 0.1)
-    assert VegaObjective.of(found.objective).detach_teacher
+    assert not VegaObjective.of(found.objective).detach_teacher
 
 
 @pytest.mark.parametrize("source", ["anchors", "both"])

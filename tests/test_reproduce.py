@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from media_files import tone, write_clip
+from safetensors.torch import save_file
 
 from conftest import TINY, make_clips
 from merclip import Clip, Clips, EmotionClassifier
@@ -29,6 +32,7 @@ from merclip.evaluation.reproduce import (
 from merclip.evaluation.reproduce.fresh import as_features_of, same_encoders
 from merclip.evaluation.reproduce.paper import ACC_2, F1
 from merclip.evaluation.reproduce.texts import texts_of
+from merclip.network import build_towers
 
 SMALL = {
     "embed_dim": 16,
@@ -39,6 +43,7 @@ SMALL = {
 
 PARTS = ["train", "train", "train", "valid", "test"]
 SENTIMENTS = [1.0, -2.0, 2.5, -0.4, 0.0, -3.0, 1.2, -1.0, 3.0, -1.6]
+EMOTION_WORDS = ("happy", "sad", "angry", "surprise", "disgust", "fear")
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
 
@@ -76,44 +81,68 @@ def maker(seen=None, **params):
 # What the paper says --------------------------------------------------------------
 
 
+def numbers(name):
+    """Return what the paper has for the rows of a table, in the order of its measures."""
+    return {row.name: [*row.paper.values()] for row in TABLES[name].rows}
+
+
 def test_the_papers_numbers():
-    found = {name: [dict(row.paper) for row in table.rows] for name, table in TABLES.items()}
-    assert found["table-mosi-sentiment"] == [{ACC_2: 84.0, F1: 84.0}]
-    assert found["table-mosei-sentiment"] == [{ACC_2: 85.3, F1: 85.1}]
-    emotion = {
-        "accuracy_jaccard": 49.3,
-        "micro_precision": 53.1,
-        "micro_recall": 63.4,
-        "micro_f1": 57.8,
+    assert numbers("table-mosi-sentiment") == {"MER-CLIP": [84.0, 84.0]}
+    assert numbers("table-mosei-sentiment") == {"MER-CLIP": [85.3, 85.1]}
+    assert numbers("table-mosei-emotion") == {"MER-CLIP": [49.3, 53.1, 63.4, 57.8]}
+    modality = {
+        **{"V": [74.7, 73.8], "A": [70.9, 69.1], "L": [83.7, 83.6]},
+        **{"VA": [74.6, 74.4], "AV": [75.0, 73.9], "AL": [84.4, 84.4], "LA": [84.5, 84.6]},
+        **{"VL": [84.7, 84.5], "LV": [84.4, 84.4], "LVA": [85.3, 85.1]},
     }
-    assert found["table-mosei-emotion"] == [emotion]
-    modality = {row.name: row.paper.get(ACC_2) for row in TABLES["ablation-modality"].rows}
-    assert modality == {
-        "L": 83.7,
-        "V": 74.7,
-        "A": 70.9,
-        "LV": 84.4,
-        "LA": 84.5,
-        "VA": None,
-        "LVA": 85.3,
+    assert numbers("ablation-modality") == modality
+    order = {
+        **{"V -> A -> L": [84.5, 84.3], "A -> V -> L": [84.8, 84.7], "A -> L -> V": [84.6, 84.5]},
+        **{"L -> A -> V": [85.0, 84.7], "V -> L -> A": [85.0, 84.8], "L -> V -> A": [85.3, 85.1]},
     }
-    assert [row.paper.get(ACC_2) for row in TABLES["ablation-fusion"].rows] == [
-        85.3,
-        None,
-        None,
-        84.5,
-        None,
-        None,
-    ]
-    parts = {row.name: row.paper[ACC_2] for row in TABLES["ablation-components"].rows}
-    assert parts == {"w/o CMD, LE": 81.1, "LE only": 85.1, "CMD only": 84.4, "CMD and LE": 85.3}
-    assert found["labels-mosi-sentiment"][1] == {ACC_2: 84.0, F1: 83.8}
-    assert found["labels-mosei-sentiment"][1] == {ACC_2: 84.7, F1: 84.5}
-    assert list(found["labels-mosei-emotion"][2].values()) == [49.1, 54.8, 59.2, 56.9]
-    assert [bool(paper) for paper in found["query-words"]] == [True, False, False]
+    assert numbers("ablation-fusion") == order
+    assert numbers("ablation-components") == {
+        "w/o CMD, LE": [81.1, 80.5],
+        "LE only": [85.1, 84.7],
+        "CMD only": [84.4, 84.1],
+        "CMD and LE": [85.3, 85.1],
+    }
+    assert numbers("labels-mosi-sentiment") == {
+        "word": [84.0, 84.0],
+        "phrase": [84.0, 83.8],
+        "sentence": [],
+    }
+    assert numbers("labels-mosei-sentiment")["phrase"] == [84.7, 84.5]
+    assert numbers("labels-mosei-emotion")["sentence"] == [49.1, 54.8, 59.2, 56.9]
+    words = ["Emotion", "Sentiment", "Feeling", "Impression", "Mood", "Sensation", "(no word)"]
+    mosi = [[85.1, 85.0], [84.0, 84.0], [83.5, 83.4], [84.5, 84.3], [83.9, 83.7], [85.7, 85.5]]
+    assert numbers("query-mosi-sentiment") == dict(zip(words, [*mosi, [84.0, 84.0]], strict=True))
+    mosei = [[85.2, 85.1], [85.3, 85.1], [85.4, 85.2], [85.5, 85.5], [85.5, 85.3], [85.0, 84.8]]
+    assert numbers("query-mosei-sentiment") == dict(zip(words, [*mosei, [85.0, 85.0]], strict=True))
+    emotion = numbers("query-mosei-emotion")
+    assert [*emotion] == words and emotion["Mood"] == [49.2, 53.3, 61.9, 57.3]
+    assert emotion["(no word)"] == [49.1, 52.7, 62.8, 57.3]
 
 
-@pytest.mark.parametrize("name", ["table-mosei-emotion", "labels-mosei-emotion"])
+def test_the_papers_own_setting_has_the_same_number_in_every_table():
+    for data, word in (("mosi-sentiment", "Sentiment"), ("mosei-sentiment", "Sentiment")):
+        (whole,) = numbers(f"table-{data}").values()
+        assert whole == numbers(f"query-{data}")[word] == numbers(f"labels-{data}")["word"]
+    (whole,) = numbers("table-mosei-emotion").values()
+    assert whole == numbers("query-mosei-emotion")["Emotion"]
+    assert find_table("query-words") is TABLES["query-mosi-sentiment"]
+
+
+def test_other_systems_that_the_paper_quotes():
+    mosi, mosei = TABLES["table-mosi-sentiment"].others, TABLES["table-mosei-sentiment"].others
+    assert mosi["MulT"] == {ACC_2: 81.1, F1: 81.0} and mosei["MulT"] == {ACC_2: 81.6, F1: 81.6}
+    assert [*mosi] == [*mosei] and len(mosi) == 8 and mosei["DMD"] == {ACC_2: 84.8, F1: 84.7}
+    emotion = TABLES["table-mosei-emotion"].others
+    assert [*emotion] == ["DFG", "RAVEN", "MulT", "SIMM", "MISA", "HHMPN", "TAILOR"]
+    assert [*emotion["TAILOR"].values()] == [46.0, 63.9, 45.2, 52.9]
+
+
+@pytest.mark.parametrize("name", [n for n in TABLES if TABLES[n].target == "emotion"])
 def test_the_papers_f1_follows_from_its_precision_and_recall(name):
     for row in TABLES[name].rows:
         if row.paper:
@@ -139,6 +168,8 @@ def test_texts_of_labels():
     assert list(texts_of("phrase", ["negative", "positive"])) == ["negative", "positive"]
     given = {"sentence": {"bored": ["Somebody yawns."], "sad": "Tears."}}
     assert texts_of("sentence", ["bored", "sad"], given) == given["sentence"]
+    spelt = {"sentence": {"Angry": "Rage.", "SAD": "Tears."}}
+    assert texts_of("sentence", ["anger", "sad"], spelt) == {"anger": "Rage.", "sad": "Tears."}
     with pytest.raises(LabelError, match="no phrase for 'bored'"):
         texts_of("phrase", ["sad", "bored"], given)
 
@@ -211,9 +242,9 @@ def test_features_are_shared_among_networks_with_the_same_encoders(tiny, clips_a
 
 def test_each_row_is_trained_for_each_seed():
     seen = []
-    table = find_table("query-words")
+    table = with_rows("query-mosi-sentiment", "Emotion", "Sentiment", "(no word)")
     found = reproduce(table, own_data(), maker(seen), seeds=(0, 5, 5), published=False)
-    queries = ["Sentiment", "Emotion", None]
+    queries = ["Emotion", "Sentiment", None]
     assert seen == [({}, 0), *(({"query": q}, seed) for q in queries for seed in (0, 5))]
     assert [line.name for line in found.lines] == [row.name for row in table.rows]
     for line in found.lines:
@@ -290,12 +321,36 @@ def test_wordings_baselines_and_what_was_not_trained():
 
 
 def test_folds_where_there_are_no_parts():
-    table = with_rows("query-words", "Emotion")
+    table = with_rows("query-mosi-sentiment", "Emotion")
     found = reproduce(table, own_data(), maker(), seeds=(0, 1), folds=2, published=False)
     runs = found["Emotion"].condition.runs
     assert [(run.seed, run.fold) for run in runs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert "There are no official parts here: mean over 2 folds of whole groups." in found.notes
     assert "8 to 12 clips learned from, 0 to choose on, 8 to 12 tested" in found.to_markdown()
+
+
+def test_other_systems_stand_beside_the_papers_data_alone():
+    table = find_table("table-mosei-emotion")
+    for published, names in ((True, [*table.others, "MER-CLIP"]), (False, ["MER-CLIP"])):
+        found = reproduce(table, own_data(), maker(), seeds=(0,), published=published)
+        lines = [line.name for line in found.lines]
+        assert lines[: len(names)] == names and len(lines) == len(names) + 1
+    assert "Of other systems" not in found.to_markdown()
+
+
+def test_the_output_says_whose_texts_stand_beside_the_papers_number():
+    table, labels = find_table("labels-mosei-sentiment"), ("negative", "positive")
+    data = replace(own_data(), labels=labels, y=np.array(["negative", "positive"] * 10))
+
+    def said(texts=None, published=True):
+        found = reproduce(table, data, maker(), seeds=(0,), published=published, texts=texts)
+        return [note for note in found.notes if "merclip's own" in note]
+
+    # The paper has no number for sentences here, so that nothing stands beside one.
+    (note,) = said()
+    assert "'phrase'" in note and "(negative, positive)" in note and "Tables 5 and 6" in note
+    assert "(positive)" in said({"phrase": {"negative": "low"}})[0]
+    assert not said({"phrase": dict.fromkeys(labels, "x")}) and not said(published=False)
 
 
 def comparison():
@@ -319,7 +374,11 @@ def comparison():
         find_table("table-mosi-sentiment"),
         {"accuracy": "Acc", "macro_f1": "F1"},
         True,
-        (Line("MER-CLIP", condition, {"accuracy": 84.0}), Line("other", condition)),
+        (
+            Line("quoted", None, {"accuracy": 74.0, "macro_f1": 73.0}),
+            Line("MER-CLIP", condition, {"accuracy": 84.0}),
+            Line("other", condition),
+        ),
         {"MER-CLIP": report},
         ("A note.",),
         {"seeds": [0, 1], "tune": "head"},
@@ -333,6 +392,7 @@ def test_a_comparison_in_markdown():
     assert "| row      | Acc paper |    Acc ours | F1 paper |     F1 ours |" in text
     assert "| MER-CLIP |      84.0 | 62.5 ± 17.7 |        — | 61.7 ± 16.5 |" in text
     assert "| other    |         — | 62.5 ± 17.7 |" in text
+    assert "| quoted   |      74.0 |           — |     73.0 |           — |" in text
     for line in ("A note.", "- model: mini", "- revision: abc", "- tune: head"):
         assert f"\n{line}" in text
     assert "- data, clips: 16" in text and "- MER-CLIP, b: B" in text and "pretrained" not in text
@@ -342,12 +402,15 @@ def test_a_comparison_as_json_and_csv():
     found = comparison()
     values = json.loads(found.to_json())
     assert values == found.to_dict()
-    assert values["lines"][0]["paper"] == {"accuracy": 84.0, "macro_f1": None}
-    assert values["lines"][0]["ours"]["accuracy"]["mean"] == 62.5
+    assert values["lines"][1]["paper"] == {"accuracy": 84.0, "macro_f1": None}
+    assert values["lines"][1]["ours"]["accuracy"]["mean"] == 62.5
+    assert values["lines"][0]["paper"] == {"accuracy": 74.0, "macro_f1": 73.0}
+    assert values["lines"][0]["ours"]["accuracy"] == {"mean": None, "std": None}
     assert values["reports"]["MER-CLIP"]["conditions"][0]["runs"][1]["metrics"]["accuracy"] == 0.5
     rows = list(csv.DictReader(found.to_csv().splitlines()))
-    assert rows[0]["paper"] == "84.0" and rows[0]["mean"] == "62.5" and rows[0]["n_runs"] == "2"
-    assert rows[1]["paper"] == "" and len(rows) == 4
+    assert rows[2]["paper"] == "84.0" and rows[2]["mean"] == "62.5" and rows[2]["n_runs"] == "2"
+    assert rows[3]["paper"] == "" and len(rows) == 6
+    assert rows[0]["paper"] == "74.0" and rows[0]["mean"] == "" and rows[0]["n_runs"] == "0"
 
 
 # The command --------------------------------------------------------------------------
@@ -451,9 +514,11 @@ def test_a_table_of_mosei_end_to_end(merclip, mosei, quick, name):
     for row in table.rows:
         cells = [f" {value:.1f} " for value in row.paper.values()]
         (line,) = [line for line in out.splitlines() if line.startswith(f"| {row.name} ")][:1]
-        assert all(cell in line for cell in cells) and line.count("—") == len(table.measures) - len(
-            cells
-        )
+        assert all(cell in line for cell in cells)
+        assert line.count("—") == len(table.measures) - len(cells)
+    for other in table.others:
+        (line,) = [line for line in out.splitlines() if line.startswith(f"| {other} ")]
+        assert line.count("—") == len(table.measures)
     assert "clips learned from" in out and "fingerprint of its weights" in out
     assert "- tune: head" in out and "- epochs: 1" in out
 
@@ -464,14 +529,17 @@ def test_emotions_at_several_thresholds_and_beside_baselines(merclip, mosei, qui
     found = json.loads(out)
     names = [line["name"] for line in found["lines"]]
     assert status == 0
+    names = names[names.index("MER-CLIP") :]
     assert names[:3] == ["MER-CLIP", "MER-CLIP at 0.5", "MER-CLIP at 0.6"]
     assert {"zero-shot", "majority", "late fusion", "concat + linear"} <= set(names)
     report = found["reports"]["MER-CLIP"]
     assert report["data"]["name"] == "CMU-MOSEI" and report["kind"] == "multi-label"
     assert {item["name"]: item["descriptions"] for item in report["labels"]}["anger"] == ["angry"]
-    ours = found["lines"][0]["ours"]["micro_f1"]["mean"]
-    assert ours == 100 * report["conditions"][-1]["metrics"]["micro_f1"]["mean"]
-    assert found["lines"][0]["paper"]["micro_f1"] == 57.8
+    (line,) = [line for line in found["lines"] if line["name"] == "MER-CLIP"]
+    assert line["ours"]["micro_f1"]["mean"] == (
+        100 * report["conditions"][-1]["metrics"]["micro_f1"]["mean"]
+    )
+    assert line["paper"]["micro_f1"] == 57.8
 
 
 def test_every_encoder_is_trained_by_default(merclip, mosei, quick):
@@ -483,15 +551,42 @@ def test_every_encoder_is_trained_by_default(merclip, mosei, quick):
 def test_mosi_in_both_layouts(merclip, mosei, mosi, quick, tmp_path):
     folder = tmp_path / "new" / "out"
     given = ["--data", mosi, *quick, "--tune", "head", "--out", folder, "--folds", 2]
-    status, out, _ = merclip("query-words", *given, "--queries", "Emotion", "Mood", "Mood")
+    status, out, _ = merclip("query-words", *given, "--queries", "Emotion", "Humour", "Humour")
     assert status == 0 and "mean over 2 folds" in out
     assert (folder / "comparison.md").read_text(encoding="utf-8") == out
     found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     names = [line["name"] for line in found["lines"]]
-    assert found["published"] and names == ["Sentiment", "Emotion", "(no word)", "Mood"]
+    assert found["published"] and names[:2] == ["Emotion", "Sentiment"]
+    assert names[-2:] == ["(no word)", "Humour"] and len(names) == 8
     assert (folder / "comparison.csv").read_text().startswith("row,measure,paper,mean,std,n_runs\n")
     status, out, _ = merclip("table-mosi-sentiment", "--data", mosei, *quick)
     assert status == 0 and "- lr: 5e-06" in out and "84.0" in out
+
+
+@pytest.mark.parametrize(
+    ("table", "word"), [("table-mosei-sentiment", "Sentiment"), ("table-mosei-emotion", "Emotion")]
+)
+def test_clip_from_a_directory_learns_with_the_tables_query(
+    merclip, mosei, tmp_path, table, word, monkeypatch
+):
+    towers = build_towers(SMALL)
+    state = {f"visual.{name}": value for name, value in towers.visual.state_dict().items()}
+    state |= towers.text.state_dict() | {"logit_scale": torch.tensor(4.0)}
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": SMALL}))
+    save_file(state, folder / "open_clip_model.safetensors")
+    queries = []
+    monkeypatch.setattr(
+        EmotionClassifier,
+        "fit",
+        lambda self, *a, _fit=EmotionClassifier.fit, **k: (
+            queries.append(self.network_.config.query) or _fit(self, *a, **k)
+        ),
+    )
+    given = ["--data", mosei, "--model", folder, "--tune", "head", "--epochs", 1, "--seeds", 0]
+    status, _, _ = merclip(table, *given)
+    assert status == 0 and set(queries) == {word}
 
 
 @pytest.fixture
@@ -552,6 +647,31 @@ def test_texts_of_ones_own(merclip, data, quick, tmp_path):
     assert status == 0 and "- phrase, happy: full of glee" in out
 
 
+def test_the_documented_file_of_texts_is_read(merclip, mosei, quick, tmp_path):
+    page = Path(__file__).parents[1] / "docs" / "reproduce.md"
+    (example,) = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "texts.json").write_text(example)
+    given = ["--data", mosei, *quick, "--tune", "head", "--texts", "texts.json"]
+    status, out, _ = merclip("labels-mosei-emotion", *given)
+    assert status == 0 and "- sentence, happy: Everything in this person" in out
+    (note,) = [line for line in out.splitlines() if "merclip's own texts" in line]
+    assert "'sentence'" in note and "happy" not in note and "anger" in note
+
+
+def test_texts_are_read_as_they_were_pasted(merclip, mosei, quick, tmp_path):
+    pasted = [f"{i}. **{name.title()}**: Text {i}." for i, name in enumerate(EMOTION_WORDS, 1)]
+    (tmp_path / "answer.txt").write_text("\n".join(pasted))
+    given = ["labels-mosei-emotion", "--data", mosei, *quick, "--tune", "head", "--texts"]
+    status, out, _ = merclip(*given, "sentence=answer.txt")
+    assert status == 0 and "- sentence, anger: Text 3." in out and "- sentence, sad: Text 2." in out
+    # The paper has no number for phrases of emotions.
+    assert "merclip's own texts" not in out
+    for text, said in (("\n".join(["Sure!", *pasted]), "Sure!"), ("happy\nsad", "no text for")):
+        (tmp_path / "answer.txt").write_text(text)
+        status, out, err = merclip(*given, "sentence=answer.txt")
+        assert (status, out) == (2, "") and said in err and "--texts" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -565,7 +685,7 @@ def test_texts_of_ones_own(merclip, data, quick, tmp_path):
         (["ablation-fusion", "--data", ".", "--csv", "data.csv"], "not allowed"),
         (["ablation-fusion", "--data", ".", "--label-column", "x"], "--label-column goes with"),
         (["ablation-fusion", "--data", ".", "--multi-label"], "--multi-label goes with"),
-        (["ablation-fusion", "--data", ".", "--queries", "Mood"], "query-words"),
+        (["ablation-fusion", "--data", ".", "--queries", "Mood"], "query-mosi-sentiment"),
         (["ablation-fusion", "--data", ".", "--out", "data.csv"], "is a file"),
         (["ablation-fusion", "--data", ".", "--lr", "0"], "positive"),
         (["ablation-fusion", "--data", ".", "--seeds", "x"], "whole number"),

@@ -21,7 +21,7 @@ ROOMS = [
     {"inputs"},
     {"preprocess"},
     {"network"},
-    {"labels", "scoring", "dialogues"},
+    {"labels", "_pasted", "scoring", "dialogues", "typical"},
     {"typing"},
     {"results"},
     {"exported"},

@@ -170,14 +170,21 @@ def test_classes_without_anchors_are_left_out_of_the_anchors_loss():
     torch.testing.assert_close(terms["anchor_loss"], losses / 6)
 
 
-@pytest.mark.parametrize("detached", [True, False])
-def test_the_teacher_is_detached_unless_the_original_is_asked_for(detached):
+@pytest.mark.parametrize(
+    ("name", "detached"), [("vega", False), ("vega-detached", True), ("even", True)]
+)
+def test_vegas_own_teacher_learns_too_and_ours_are_detached(name, detached):
     labels = {m: torch.randn(5, K, requires_grad=True) for m in "FL"}
-    objective = replace(VegaObjective(), detach_teacher=detached)
+    objective = VegaObjective.of(name)
     terms = vega_terms(labels, None, torch.zeros(5).long(), objective, Temperatures())
     terms["label_distillation"].backward()
     assert (labels["F"].grad is None) is detached
     assert labels["L"].grad.abs().sum() > 0
+
+
+def test_a_detached_teacher_is_all_that_the_preset_of_ours_changes():
+    assert VegaObjective() == VegaObjective.of("vega")
+    assert replace(VegaObjective.of("vega-detached"), detach_teacher=False) == VegaObjective()
 
 
 def test_temperatures_learn_and_start_at_two():

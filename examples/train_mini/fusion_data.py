@@ -261,8 +261,9 @@ def _sound(pools: Pools, number: int, random: np.random.Generator) -> Tensor:
     samples = pools.by_letter["A"][number]
     versions = samples[random.integers(len(samples))]
     count = 1 if random.random() < 0.6 else int(random.integers(2, 9))
-    kind = random.integers(3)  # all of them as they are, adapted, or moved
-    chosen = [versions[kind + 3 * int(random.integers(VERSIONS))] for _ in range(count)]
+    kinds = len(versions) // VERSIONS or 1  # all as they are, all adapted, or all moved
+    alike = versions[random.integers(kinds) :: kinds]
+    chosen = [alike[random.integers(len(alike))] for _ in range(count)]
     return torch.cat(chosen).float()
 
 

@@ -33,17 +33,19 @@ LABELS = {"fer": EKMAN, "photo": (*EKMAN, "contempt")}
 TITLES = {"fer": "FER2013", "photo": "photographs"}
 FIT_ANCHORS, FIT_CLIPS, FIT_EPOCHS = 35, 50, 20
 """Of each class, apart from each other."""
-_EVEN, _VEGA = VegaObjective.of("even"), VegaObjective.of("vega")
+_EVEN, _VEGA = VegaObjective.of("even"), VegaObjective.of("vega-detached")
 ABLATION = {
     "labels alone": "label",
     "even": _EVEN,
     "even, without anchors": replace(_EVEN, anchor_loss=0.0, anchor_distillation=0.0),
     "even, without sampling": replace(_EVEN, sampling=0.0),
     "even, without distillation": replace(_EVEN, label_distillation=0.0, anchor_distillation=0.0),
-    "vega": _VEGA,
-    "vega, without anchors": replace(_VEGA, anchor_loss=0.0, anchor_distillation=0.0),
-    "vega, without sampling": replace(_VEGA, sampling=0.0),
-    "vega, without distillation": replace(_VEGA, label_distillation=0.0, anchor_distillation=0.0),
+    "vega-detached": _VEGA,
+    "vega-detached, without anchors": replace(_VEGA, anchor_loss=0.0, anchor_distillation=0.0),
+    "vega-detached, without sampling": replace(_VEGA, sampling=0.0),
+    "vega-detached, without distillation": replace(
+        _VEGA, label_distillation=0.0, anchor_distillation=0.0
+    ),
 }
 
 

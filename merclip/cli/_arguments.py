@@ -132,7 +132,8 @@ def add_label_arguments(parser: argparse.ArgumentParser, without: str, *aliases:
         "--labels-file",
         *aliases,
         metavar="FILE",
-        help="one label per line; or a .json list, or mapping of names to description(s)",
+        help="labels as they were pasted from a chat model: one a line, names with descriptions, "
+        "a Markdown table, or JSON; lines with # are comments",
     )
 
 
@@ -237,44 +238,27 @@ def check_out(out: Path) -> None:
 
 def read_labels(arguments: argparse.Namespace) -> Any:
     """Return the labels that were given as a list or mapping, checked; or None."""
-    labels: Any = arguments.labels
     if arguments.labels_file is not None:
-        labels = _labels_in(Path(arguments.labels_file))
-    if labels is not None:
+        return labels_in(Path(arguments.labels_file), "--labels-file")
+    if arguments.labels is not None:
         from merclip import LabelSet
 
-        LabelSet.of(labels)
-    return labels
+        LabelSet.of(arguments.labels)
+    return arguments.labels
 
 
-def _labels_in(path: Path) -> Any:
+def labels_in(path: Path, option: str) -> dict[Any, list[str]]:
+    """Return the labels that the file of an option holds, as they were pasted."""
+    from merclip import LabelSet
+    from merclip.errors import LabelError
+
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return LabelSet.from_text(path.read_text(encoding="utf-8-sig")).to_dict()
+    except LabelError as error:
+        raise CommandError(f"{option} {str(path)!r}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise CommandError(f"--labels-file {str(path)!r} cannot be read: {reason}") from error
-    if path.suffix.lower() == ".json":
-        return _json_labels(text, path)
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _json_labels(text: str, path: Path) -> Any:
-    try:
-        labels = json.loads(text)
-    except ValueError as error:
-        raise CommandError(f"--labels-file {str(path)!r} is not JSON: {error}") from error
-    descriptions = labels.values() if isinstance(labels, dict) else [labels]
-    if not isinstance(labels, (dict, list)) or not all(map(_is_description, descriptions)):
-        raise CommandError(
-            f"--labels-file {str(path)!r} holds neither a list of strings nor a mapping "
-            "from name to a description or a list of them"
-        )
-    return labels
-
-
-def _is_description(value: Any) -> bool:
-    texts = value if isinstance(value, list) else [value]
-    return all(isinstance(text, str) for text in texts)
+        raise CommandError(f"{option} {str(path)!r} cannot be read: {reason}") from error
 
 
 def reads_like_media(word: str) -> bool:

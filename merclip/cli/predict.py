@@ -133,7 +133,7 @@ def _add_decision_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=share,
         metavar="X",
-        help="multi-label: least score of a label that holds",
+        help="multi-label: least score of a label that holds; by default what fit tuned, else 0.2",
     )
 
 

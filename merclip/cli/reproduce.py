@@ -19,6 +19,7 @@ from merclip.cli._arguments import (
     count,
     examples,
     given,
+    labels_in,
     learning_rate,
     model_parameters,
     read_json,
@@ -53,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     if arguments.list:
         return _list_tables()
     table = _table(arguments)
-    texts = None if arguments.texts is None else _read_texts(Path(arguments.texts))
+    texts = None if arguments.texts is None else _texts(arguments.texts)
     with short_messages(debugging(argv)):
         data = _data(arguments, table)
         comparison = _comparison(arguments, table, data, texts)
@@ -161,11 +162,15 @@ def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--texts",
-        metavar="FILE",
-        help=f"labels as {', '.join(WORDINGS)}: a .json file of {{WORDING: {{LABEL: TEXT}}}}",
+        nargs="+",
+        metavar="[WORDING=]FILE",
+        help="texts of labels, such as the paper's own of its Tables 5 and 6; by default ours. "
+        "sentence=FILE: as they were pasted from a chat model, as for --labels-file of predict; "
+        f"WORDING is one of {', '.join(WORDINGS)}. FILE: a .json file of {{WORDING: {{LABEL: TEXT "
+        "or [TEXT, ...]}}",
     )
     group.add_argument(
-        "--queries", nargs="+", action="extend", metavar="WORD", help="query-words: more words"
+        "--queries", nargs="+", action="extend", metavar="WORD", help="query-...: more words"
     )
 
 
@@ -198,8 +203,8 @@ def _table(arguments: argparse.Namespace) -> Table:
         check_out(Path(arguments.out))
     if arguments.queries is None:
         return table
-    if table.name != "query-words":
-        raise CommandError("--queries is for query-words")
+    if not table.name.startswith("query-"):
+        raise CommandError("--queries is for tables of query words, such as query-mosi-sentiment")
     names = {row.name for row in table.rows}
     more = [word for word in dict.fromkeys(arguments.queries) if word not in names]
     added = tuple(Row(word, {}, {"query": word}) for word in more)
@@ -221,6 +226,26 @@ def _check_source(arguments: argparse.Namespace, table: Table) -> None:
             f"{table.name} is the paper's model on its own data: for yours, "
             "merclip evaluate FILE --protocol supervised"
         )
+
+
+def _texts(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the texts of all files, by wording and label."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in given:
+        wording, separator, path = name.partition("=")
+        pasted = separator and wording in WORDINGS
+        parts = {wording: _read_pasted(Path(path))} if pasted else _read_texts(Path(name))
+        for key, texts in parts.items():
+            found[key] = {**found.get(key, {}), **texts}
+    return found
+
+
+def _read_pasted(path: Path) -> dict[Any, list[str]]:
+    labels = labels_in(path, "--texts")
+    bare = [name for name, texts in labels.items() if texts == [name]]
+    if bare:
+        raise CommandError(f"--texts {str(path)!r} has no text for {', '.join(map(str, bare))}")
+    return labels
 
 
 def _read_texts(path: Path) -> dict[str, dict[str, Any]]:
@@ -329,7 +354,8 @@ def _maker(
         if "pretrained" in parameters:
             return EmotionClassifier(network=network, random_state=seed, **parameters)
         classifier = EmotionClassifier(random_state=seed, **parameters)
-        if table.changes_network:
+        # CLIP from a directory or the Hub has no fusion yet, and takes the paper's query.
+        if table.changes_network or not classifier.network_.fusion_trained:
             forget_fusion(classifier.network_, network, seed)
         return classifier
 

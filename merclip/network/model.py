@@ -172,23 +172,38 @@ class MERCLIP(nn.Module):
         batch: FeatureBatch,
         query: Tensor | None = None,
         offsets: Mapping[str, Tensor] | None = None,
+        typical: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return the fused embedding of each clip, shape (B, D), of norm 1.
 
-        `query` is what `query` returned; without it the query is encoded anew. `offsets`
-        are taken off each modality's embeddings, shape (D,). Of clips that show nothing
-        that the network knows the norm is less, so that they are near no label.
+        Of clips that show nothing that the network knows the norm is less, so that they are
+        near no label.
+
+        Parameters
+        ----------
+        batch : FeatureBatch
+        query : Tensor, optional
+            What `query` returned; without it the query is encoded anew.
+        offsets : mapping from modality letter to Tensor of shape (D,), optional
+            Taken off the modality's embeddings.
+        typical : mapping from modality letter to Tensor of shape (D,), optional
+            For a fusion that is not trained: the mean embedding of typical clips, which
+            is taken off. What is left is of any norm.
         """
         if self.evidence is None:
-            return self._fuse(shifted(batch, offsets), query)
+            return self._fuse(shifted(batch, offsets), query, typical)
         batch, trust = self.evidence.weigh(batch)
-        return self._fuse(shifted(batch, offsets), query) * trust[:, None]
+        return self._fuse(shifted(batch, offsets), query, typical) * trust[:, None]
 
-    def _fuse(self, batch: FeatureBatch, query: Tensor | None) -> Tensor:
+    def _fuse(
+        self, batch: FeatureBatch, query: Tensor | None, typical: Mapping[str, Tensor] | None
+    ) -> Tensor:
         used = not self.fusion_trained or self.decoder is None or self.decoder.include_global
         globals_ = self.global_embeddings(batch) if used else {}
+        if not self.fusion_trained and typical is not None:
+            return self._mean_of_text_and_video(batch, globals_, typical).float()
         if not self.fusion_trained:
-            fused = self._mean_of_text_and_video(batch, globals_)
+            fused = self._mean_of_text_and_video(batch, globals_, {})
         elif self.decoder is not None:
             fused = self._decode(batch, globals_, query)
         else:
@@ -380,11 +395,19 @@ class MERCLIP(nn.Module):
         fused: Tensor = self.concatenation(torch.cat(parts, dim=-1))
         return fused
 
-    def _mean_of_text_and_video(self, batch: FeatureBatch, globals_: dict[str, Tensor]) -> Tensor:
+    def _mean_of_text_and_video(
+        self,
+        batch: FeatureBatch,
+        globals_: Mapping[str, Tensor],
+        typical: Mapping[str, Tensor],
+    ) -> Tensor:
         total = torch.zeros(batch.size, self.config.width, device=self.device)
+        count = torch.zeros(batch.size, 1, device=self.device)
         for letter in sorted(set(globals_) & set("LV")):
-            total = total + functional.normalize(globals_[letter], dim=-1)
-        return total
+            has = batch.present(letter)[:, None]
+            unit = functional.normalize(globals_[letter], dim=-1) - typical.get(letter, 0.0)
+            total, count = total + unit * has, count + has
+        return total / count.clamp_min(1)
 
 
 def _three_channels(segments: Tensor, dtype: torch.dtype) -> Tensor:

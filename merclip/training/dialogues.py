@@ -76,7 +76,7 @@ class DialogueSettings:
     count_held_out : bool
         Whether class weights count the held-out dialogues too, as VEGA's do those of
         its test part.
-    objective : {"vega", "even"} or VegaObjective
+    objective : {"vega", "vega-detached", "even"} or VegaObjective
         What is minimised.
     standardize : bool
         Whether features are brought to mean 0 and deviation 1 of the training

@@ -82,8 +82,8 @@ class VegaObjective:
     temperature : float
         Of distillation, at the start; each modality learns its own in each space.
     detach_teacher : bool
-        Whether distillation leaves the fused output as it is. VEGA's code lets it pull
-        that to the modalities as well: False does the same.
+        Whether distillation leaves the fused output as it is. In VEGA it pulls that to
+        the modalities as well, and so it does here unless True is asked for.
     sample_at_evaluation : bool
         Whether the loss in validation draws anchors too, as VEGA's code does.
     balanced : bool
@@ -112,7 +112,7 @@ class VegaObjective:
     anchor_students: OutputWeights = OutputWeights(0.0, 0.9358, 0.2729, 0.7159)
     sampling: float = SAMPLING
     temperature: float = 2.0
-    detach_teacher: bool = True
+    detach_teacher: bool = False
     sample_at_evaluation: bool = False
     balanced: bool = True
 
@@ -142,9 +142,10 @@ class VegaObjective:
 
         Parameters
         ----------
-        objective : {"vega", "even"} or VegaObjective
-            "vega": the released weights. "even": 1 for the fused output and each
-            group of cross-entropy, 1/3 for each modality (ours).
+        objective : {"vega", "vega-detached", "even"} or VegaObjective
+            "vega": as released. "vega-detached": its weights, but distillation leaves the
+            fused output alone (ours). "even": that, with 1 for the fused output and each
+            group of cross-entropy, and 1/3 for each modality (ours).
 
         Returns
         -------
@@ -377,5 +378,6 @@ _ALL = OutputWeights(1.0, 1 / 3, 1 / 3, 1 / 3)
 _EACH = OutputWeights(0.0, 1 / 3, 1 / 3, 1 / 3)
 OBJECTIVES = {
     "vega": VegaObjective(),
-    "even": VegaObjective(1.0, 1.0, 1.0, 1.0, _ALL, _EACH, _ALL, _EACH),
+    "vega-detached": VegaObjective(detach_teacher=True),
+    "even": VegaObjective(1.0, 1.0, 1.0, 1.0, _ALL, _EACH, _ALL, _EACH, detach_teacher=True),
 }

@@ -14,7 +14,8 @@ from merclip.evaluation.report import Report
 from merclip.evaluation.reproduce.paper import Table
 from merclip.evaluation.tables import table as markdown_table
 
-UNKNOWN = "—"
+NONE = "—"
+"""Where the paper, or this run, has no number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +25,14 @@ class Line:
     Parameters
     ----------
     name : str
-    condition : Condition
-        What was measured.
+    condition : Condition or None
+        What was measured; None for another system, of which the paper has a number.
     paper : mapping from measure to float
         In percent; empty where the paper has no such line.
     """
 
     name: str
-    condition: Condition
+    condition: Condition | None
     paper: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -128,11 +129,11 @@ class Comparison:
         file = io.StringIO()
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["row", "measure", "paper", "mean", "std", "n_runs"])
-        for line in self.lines:
-            for measure, values in self._line_dict(line)["ours"].items():
-                paper = line.paper.get(measure)
-                cells = ["" if v is None else v for v in (paper, values["mean"], values["std"])]
-                rows.writerow([line.name, measure, *cells, len(line.condition.runs)])
+        for line in map(self._line_dict, self.lines):
+            for measure, values in line["ours"].items():
+                found = line["paper"][measure], values["mean"], values["std"]
+                cells = ["" if value is None else value for value in found]
+                rows.writerow([line["name"], measure, *cells, line["n_runs"]])
         return file.getvalue()
 
     @property
@@ -157,7 +158,7 @@ class Comparison:
         if len(runs) > 1:
             parts.append("mean ± standard deviation over runs")
         if self.published:
-            parts.append(f"{UNKNOWN}: the paper's number is not known here, or there is none")
+            parts.append(f"{NONE}: there is none")
         return "; ".join(parts) + "."
 
     def _cells(self) -> list[list[str]]:
@@ -168,26 +169,28 @@ class Comparison:
 
     def _row(self, line: Line) -> list[str]:
         cells = [line.name]
-        mean, std = line.condition.mean, line.condition.std
+        found = self._line_dict(line)
         for measure in self.measures:
-            spread = std[measure]
-            ours = _percent(mean[measure])
-            ours += "" if spread is None else f" ± {_percent(spread)}"
-            paper = line.paper.get(measure)
-            cells += [UNKNOWN if paper is None else f"{paper:.1f}"] if self.published else []
-            cells.append(ours)
+            mean, spread = found["ours"][measure].values()
+            ours = _number(mean) + ("" if spread is None else f" ± {_number(spread)}")
+            cells += [_number(found["paper"][measure])] if self.published else []
+            cells.append(NONE if line.condition is None else ours)
         return cells
 
     def _line_dict(self, line: Line) -> dict[str, Any]:
-        mean, std = line.condition.mean, line.condition.std
+        condition = line.condition
+        mean, std = ({}, {}) if condition is None else (condition.mean, condition.std)
         return {
             "name": line.name,
             "paper": {measure: line.paper.get(measure) for measure in self.measures},
             "ours": {
-                measure: {"mean": _hundredfold(mean[measure]), "std": _hundredfold(std[measure])}
+                measure: {
+                    "mean": _hundredfold(mean.get(measure)),
+                    "std": _hundredfold(std.get(measure)),
+                }
                 for measure in self.measures
             },
-            "n_runs": len(line.condition.runs),
+            "n_runs": 0 if condition is None else len(condition.runs),
         }
 
     def _facts(self) -> list[str]:
@@ -216,5 +219,5 @@ def _hundredfold(value: float | None) -> float | None:
     return None if value is None or value != value else 100 * value
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}" if value == value else "-"
+def _number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.1f}"

@@ -18,7 +18,7 @@ from merclip.evaluation.report import Report
 from merclip.evaluation.reproduce.comparison import Comparison, Line
 from merclip.evaluation.reproduce.fresh import as_features_of, same_encoders
 from merclip.evaluation.reproduce.paper import EMOTION, Row, Table
-from merclip.evaluation.reproduce.texts import texts_of
+from merclip.evaluation.reproduce.texts import ours_among, texts_of
 from merclip.preprocess import MODALITIES, Features
 
 Array = np.ndarray[Any, Any]
@@ -33,6 +33,8 @@ ONE_OF_N = {
     "weighted_f1": "weighted F1",
 }
 """Measures of a table on data of one's own with one label for each clip."""
+
+_OWN_DATA = "Data of one's own: the paper has no numbers for them."
 
 
 def reproduce(
@@ -67,8 +69,9 @@ def reproduce(
         As for `supervised`.
     published : bool
         Whether `data` is the paper's, so that its numbers stand beside ours.
-    texts : mapping from wording to mapping from name to text, optional
-        Labels as phrases and sentences.
+    texts : mapping from wording to mapping from name to text or texts, optional
+        Labels as words, phrases and sentences. A note says where merclip's own stand
+        beside a number that the paper has for its own.
     with_baselines : bool
         Also what a model has to beat, on the rows of the last one.
     settings : mapping, optional
@@ -130,9 +133,13 @@ def reproduce(
         table=table,
         measures=measures,
         published=published,
-        lines=tuple(_lines(table, shared.rows, measured)),
+        lines=tuple([*_others(table, published), *_lines(table, shared.rows, measured)]),
         reports=measured,
-        notes=(*_notes(table, published), *shared.notes, *_division(last)),
+        notes=(
+            *(_notes(table, _names(data), texts) if published else [_OWN_DATA]),
+            *shared.notes,
+            *_division(last),
+        ),
         settings={"seeds": list(seeds), **(settings or {})},
     )
 
@@ -202,6 +209,11 @@ def _joined(reports: Sequence[Report]) -> Report:
     return replace(first, conditions=tuple(conditions))
 
 
+def _others(table: Table, published: bool) -> list[Line]:
+    others = table.others if published else {}
+    return [Line(name, None, paper) for name, paper in others.items()]
+
+
 def _lines(table: Table, rows: Sequence[Row], measured: Mapping[str, Report]) -> list[Line]:
     """Return the table's rows, and below them what stands beside the last one."""
     lines = []
@@ -240,10 +252,22 @@ def _own_measures(report: Report) -> dict[str, str]:
     return {name: report.kind.measures[name] for name in report.kind.headline}
 
 
-def _notes(table: Table, published: bool) -> list[str]:
-    if not published:
-        return ["Data of one's own: the paper has no numbers for them."]
-    return [table.note] if table.note else []
+def _notes(
+    table: Table, names: Sequence[str], texts: Mapping[str, Mapping[str, Any]] | None
+) -> list[str]:
+    """Return what is to be known, and where labels are not those of the paper's number."""
+    notes = [table.note] if table.note else []
+    if table.others:
+        notes.append("Of other systems the table has what the paper quotes.")
+    for row in table.rows:
+        ours = ours_among(row.wording, names, texts)
+        if row.paper and ours:
+            notes.append(
+                f"In the row {row.name!r} merclip's own texts ({', '.join(ours)}) stand beside the "
+                "paper's number, which is for the texts of its Tables 5 and 6: give those with "
+                "--texts to compare."
+            )
+    return notes
 
 
 def _division(report: Report) -> list[str]:

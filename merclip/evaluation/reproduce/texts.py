@@ -1,7 +1,7 @@
 """The labels of the paper's tasks in words, phrases and sentences.
 
-The words are the paper's. Its phrases and sentences are not shipped; these are
-merclip's own, written before any was measured.
+The words are the paper's. Its phrases and sentences, in its Tables 5 and 6, are its authors'
+and not shipped; these are merclip's own, written before any was measured.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ SENTENCES = {
 _OURS: dict[str, Mapping[str, str]] = {"phrase": PHRASES, "sentence": SENTENCES}
 
 
+def ours_among(
+    wording: str, names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[str]:
+    """Return the labels to which `texts_of` gives a text of merclip's, no word of the paper."""
+    known = _by_name((given or {}).get(wording, {}), names)
+    return [name for name in names if wording in _OURS and name not in known]
+
+
 def texts_of(
     wording: str, names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
@@ -48,7 +56,8 @@ def texts_of(
     names : sequence of str
         What the data set calls its labels.
     given : mapping from wording to mapping from name to text or texts, optional
-        They come before ours.
+        They come before ours. A name may be spelt as the data set's or the paper's word, in
+        any case.
 
     Returns
     -------
@@ -61,7 +70,7 @@ def texts_of(
         There is no text for a label.
     """
     ours = _OURS.get(wording, {name: WORDS.get(name, name) for name in names})
-    known = {**ours, **(given or {}).get(wording, {})}
+    known = {**ours, **_by_name((given or {}).get(wording, {}), names)}
     lacking = [name for name in names if name not in known]
     if lacking:
         raise LabelError(
@@ -69,3 +78,9 @@ def texts_of(
             f'in a file of texts {{"{wording}": {{{lacking[0]!r}: "..."}}}}.'
         )
     return {name: known[name] for name in names}
+
+
+def _by_name(texts: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return texts by the data set's names for labels, which chat models write otherwise."""
+    of = {alias.casefold(): name for name in names for alias in (WORDS.get(name, name), name)}
+    return {of.get(name.casefold(), name): text for name, text in texts.items()}
