@@ -172,12 +172,21 @@ def anchor_names(arguments: argparse.Namespace) -> list[str]:
     return [str(name) for name in anchor_labels(folder).names]
 
 
-def add_column_arguments(group: argparse._ActionsContainer) -> None:
-    """Add --label-column and --text-column."""
-    for name in ("label", "text"):
+def add_column_arguments(group: argparse._ActionsContainer, *names: str) -> None:
+    """Add --label-column and --text-column, or those that are named, and how DATA is written."""
+    for name in names or ("label", "text"):
         group.add_argument(
             f"--{name}-column", default=name, metavar="NAME", help=f"by default {name}"
         )
+    group.add_argument(
+        "--delimiter",
+        type=delimiter,
+        metavar="C",
+        help="what divides columns of CSV; by default found: , ; tab or |",
+    )
+    group.add_argument(
+        "--encoding", metavar="NAME", help="of DATA, such as cp1251; by default found"
+    )
 
 
 def add_reading_arguments(group: argparse._ActionsContainer) -> None:
@@ -298,6 +307,14 @@ def learning_rate(text: str) -> float | str:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"must be positive, got {text}")
     return value
+
+
+def delimiter(text: str) -> str:
+    """Parse one character, or tab."""
+    character = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(character) != 1 or character in "\"\r\n ":
+        raise argparse.ArgumentTypeError(f"must be one character, or tab, got {text!r}")
+    return character
 
 
 def seconds(text: str) -> float:

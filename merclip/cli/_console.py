@@ -15,8 +15,9 @@ DONE, FAILED, WRONG_USE, BROKEN_PIPE = 0, 1, 2, 141
 DEBUG_VARIABLE = "MERCLIP_DEBUG"
 _LONGEST = 600
 _OPTIONS = (
-    "anchors backend batch_size device dtype epochs face folds frames labels lr model multi_label "
-    "on_error predict_from pretrained prompt revision threshold train_dtype tune validation"
+    "anchors backend batch_size delimiter device dtype encoding epochs face folds frames labels lr "
+    "model multi_label on_error predict_from pretrained prompt revision threshold train_dtype tune "
+    "validation"
 )
 _PARAMETER = re.compile(
     rf"(?<![\w/-])({'|'.join(_OPTIONS.split())})=(?:'([^']*)'|\"([^\"]*)\"|True\b|(?![\w\[{{(]))"

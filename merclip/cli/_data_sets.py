@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from merclip.cli._arguments import given
 from merclip.cli._console import CommandError, say
-from merclip.cli._data import LabelledClip, read_data, with_files
+from merclip.cli._data import LabelledClip, columns_of, read_data, with_files
 
 if TYPE_CHECKING:
     from merclip.datasets import Dataset
@@ -80,6 +80,13 @@ def renamed(loaded: Loaded, names: Mapping[str, str]) -> Loaded:
     return Loaded(rename_labels(loaded.data, names), rows, loaded.path)
 
 
+def numbered(loaded: Loaded) -> Loaded:
+    """Give labels that are written as numbers or booleans as such, as Python users would."""
+    from merclip.datasets.own import as_numbers
+
+    return replace(loaded, data=as_numbers(loaded.data))
+
+
 def labels_of(data: Dataset) -> set[Any]:
     """Return the labels that occur."""
     if data.y.dtype.kind == "f":
@@ -97,16 +104,8 @@ def _renamed(label: Any, names: Mapping[str, str]) -> Any:
 def _from_file(arguments: argparse.Namespace, path: Path) -> Loaded:
     for name in given(arguments, "target", "use"):
         raise CommandError(f"--{name} is for --dataset")
-    rows = read_data(
-        path,
-        multi_label=arguments.multi_label,
-        group_column=arguments.group_column,
-        label_column=arguments.label_column,
-        text_column=arguments.text_column,
-        split_column=arguments.split_column,
-        scores=arguments.scores,
-        on_error=arguments.on_error,
-    )
+    columns = columns_of(arguments, arguments.label_column)
+    rows = read_data(path, columns=columns, on_error=arguments.on_error)
     if arguments.on_error == "raise":
         with_files(rows, "raise")
     return Loaded(_data_set(rows, path, arguments.scores), rows, path)

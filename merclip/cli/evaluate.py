@@ -39,11 +39,13 @@ from merclip.cli._console import (
     short_messages,
 )
 from merclip.cli._data import SEPARATOR, check_labels, with_place
-from merclip.cli._data_sets import DATASETS, Loaded, labels_of, load, renamed
+from merclip.cli._data_sets import DATASETS, Loaded, labels_of, load, numbered, renamed
 from merclip.cli._protocols import PROTOCOLS, SEEDS, SHOTS, check_protocol, measure
 
 if TYPE_CHECKING:
     from merclip.evaluation import Report
+
+_WORDS = " (say what the labels mean: --map 0=sad 1=happy, or --labels-file)"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -55,6 +57,8 @@ def run(argv: Sequence[str]) -> int:
     for part in (loaded, train):
         if part is not None:
             check_labels(part.rows, None if arguments.scores else labels)
+    if labels is None:
+        loaded, train = numbered(loaded), None if train is None else numbered(train)
     if labels is None and train is None and arguments.protocol != "wordings":
         labels = _labels_of(loaded, arguments)
     with short_messages(debugging(argv)):
@@ -316,7 +320,9 @@ def _report(
     try:
         report = measure(arguments, classifier, loaded, train, labels)
     except MerclipError as error:
-        raise type(error)(with_place(str(error), rows)) from error
+        numbers = labels is not None and not all(isinstance(name, str) for name in labels)
+        hint = _WORDS if numbers else ""
+        raise type(error)(with_place(str(error), rows) + hint) from error
     if arguments.intervals is None:
         return report
     return report.with_intervals(n_resamples=arguments.intervals)

@@ -41,7 +41,9 @@ from merclip.cli._console import (
 from merclip.cli._data import (
     SEPARATOR,
     LabelledClip,
+    as_in_python,
     check_labels,
+    columns_of,
     read_data,
     with_files,
     with_place,
@@ -64,14 +66,8 @@ def run(argv: Sequence[str]) -> int:
         raise CommandError("say where the model is saved: --out DIR")
     out = Path(arguments.out)
     _check_out(out)
-    clips = read_data(
-        Path(arguments.data),
-        multi_label=arguments.multi_label,
-        group_column=arguments.group_column,
-        label_column=arguments.label_column,
-        text_column=arguments.text_column,
-        on_error=arguments.on_error,
-    )
+    columns = columns_of(arguments, arguments.label_column)
+    clips = read_data(Path(arguments.data), columns=columns, on_error=arguments.on_error)
     kept = with_files(clips, arguments.on_error)
     labels = read_labels(arguments)
     check_labels(kept, labels)
@@ -216,10 +212,11 @@ def _fit(
         **given(arguments, *names, "checkpoint_dir", "face", "frames"),
     )
     groups = None if arguments.group_column is None else [clip.group for clip in clips]
+    y = [clip.label for clip in clips]
+    if labels is None and not arguments.multi_label:
+        y = as_in_python(y)
     try:
-        return classifier.fit(
-            [clip.values for clip in clips], [clip.label for clip in clips], groups=groups
-        )
+        return classifier.fit([clip.values for clip in clips], y, groups=groups)
     except MerclipError as error:
         raise type(error)(with_place(str(error), clips)) from error
 
