@@ -20,6 +20,7 @@ MEDIA_SUFFIXES = frozenset(
 )
 
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 RATES = ("few-shot", "fresh", "practical", "paper")
 EXIT_STATUS = (
     "exit status: 0 done; 1 a clip cannot be read, a model cannot be had, or another failure;\n"
@@ -274,6 +275,11 @@ def reads_like_media(word: str) -> bool:
     return os.path.splitext(word)[1].lower() in MEDIA_SUFFIXES
 
 
+def reads_like_table(word: str) -> bool:
+    """Return whether a word has the ending of a CSV or JSON Lines file."""
+    return os.path.splitext(word)[1].lower() in TABLE_SUFFIXES
+
+
 def number(text: str) -> float:
     """Parse a finite number."""
     try:
@@ -312,7 +318,7 @@ def learning_rate(text: str) -> float | str:
 def delimiter(text: str) -> str:
     """Parse one character, or tab."""
     character = {"tab": "\t", "\\t": "\t"}.get(text, text)
-    if len(character) != 1 or character in "\"\r\n ":
+    if len(character) != 1 or character in '"\r\n ':
         raise argparse.ArgumentTypeError(f"must be one character, or tab, got {text!r}")
     return character
 

@@ -152,7 +152,10 @@ def status_of(error: Exception) -> int:
 
 
 def make_streams_safe() -> None:
-    """Let names that the terminal cannot show be printed as escapes."""
+    """Let names that the terminal cannot show be printed as escapes; closed streams swallow."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # as after >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -94,14 +94,14 @@ def read_data(
 
 
 def columns_of(arguments: argparse.Namespace, label: str | None = None) -> Columns:
-    """Return what the options say of a file; without a label column, `label` is None."""
+    """Return what the options say of a file; `label` is None where no labels are wanted."""
     from merclip.datasets._table import Columns
 
     return Columns(
         label=label,
         group=arguments.group_column,
         split=getattr(arguments, "split_column", None),
-        multi_label=arguments.multi_label,
+        multi_label=label is not None and arguments.multi_label,
         scores=getattr(arguments, "scores", False),
         text=arguments.text_column,
         encoding=arguments.encoding,

@@ -63,7 +63,7 @@ def load(arguments: argparse.Namespace, data: str, dataset: str | None) -> Loade
         return _from_file(arguments, path)
     if dataset is None and not path.is_dir():
         raise CommandError(f"{data!r} cannot be read: there is no such file or folder")
-    for name in given(arguments, "group_column", "split_column"):
+    for name in given(arguments, "group_column", "split_column", "score_range"):
         raise CommandError(f"--{name.replace('_', '-')} is for a file; a folder has its own")
     loaded = _from_folder(path) if dataset is None else _from_data_set(arguments, path, dataset)
     say("data", str(loaded.report).splitlines()[0])
@@ -108,7 +108,12 @@ def _from_file(arguments: argparse.Namespace, path: Path) -> Loaded:
     rows = read_data(path, columns=columns, on_error=arguments.on_error)
     if arguments.on_error == "raise":
         with_files(rows, "raise")
-    return Loaded(_data_set(rows, path, arguments.scores), rows, path)
+    data = _data_set(rows, path, arguments.scores)
+    if arguments.scores:
+        from merclip.datasets.own import on_scale
+
+        data = on_scale(data, arguments.score_range)
+    return Loaded(data, rows, path)
 
 
 def _data_set(rows: Sequence[LabelledClip], path: Path, scores: bool) -> Dataset:

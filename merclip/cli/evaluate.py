@@ -26,6 +26,7 @@ from merclip.cli._arguments import (
     given,
     learning_rate,
     model_parameters,
+    number,
     read_labels,
     seed,
 )
@@ -215,6 +216,13 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--scores", action="store_true", help="labels are sentiment: numbers, 0 is neutral"
     )
     group.add_argument(
+        "--score-range",
+        nargs=2,
+        type=number,
+        metavar=("LOW", "HIGH"),
+        help="--scores: their scale, such as 1 9 or 0 1; default -3 3",
+    )
+    group.add_argument(
         "--map",
         nargs="+",
         action="extend",
@@ -247,6 +255,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.data is None:
         raise CommandError("there is no DATA: put it first, merclip evaluate DATA.csv")
     check_protocol(arguments)
+    if arguments.score_range is not None and not arguments.scores:
+        raise CommandError("--score-range is for --scores")
     if arguments.dataset is None:
         for name in given(arguments, "target", "use"):
             raise CommandError(f"--{name} is for --dataset")

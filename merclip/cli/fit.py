@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from merclip._shown import visible
 from merclip.cli._arguments import (
     RATES,
     Parser,
@@ -236,6 +237,6 @@ def _finish(
     if arguments.group_column is not None and not held_out(classifier):
         say("fit", "--group-column had no effect: no clips were held out (see --validation)")
     for name, value in summary(classifier, clips, n_lost):
-        print(f"{name:<8}  {value}")
+        print(f"{name:<8}  {visible(value)}")
     print(f"{'saved in':<8}  {out} (use it: merclip predict FILE --model {out})")
     return status_of_signal() if classifier.interrupted_ else DONE

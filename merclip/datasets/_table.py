@@ -138,11 +138,6 @@ def read_table(path: Path, columns: Columns) -> Iterator[Row]:
         yield _row(row, f"{path.name} line {line}", path.parent, columns, encoding)
 
 
-def is_table(path: str) -> bool:
-    """Return whether a file's name ends like that of a table."""
-    return os.path.splitext(path)[1].lower() in (".csv", ".tsv", *_JSON_LINES)
-
-
 def split_name(name: str) -> str | None:
     """Return "train", "valid" or "test" for what a part is called, or None."""
     return _SPLITS.get(name.strip().lower())
@@ -283,9 +278,7 @@ def _check_spelling(found: Sequence[str], where: str, columns: Columns) -> None:
             raise InputError(f"{where} has a column {name!r}; did you mean {close[0]!r}?")
 
 
-def _row(
-    row: Mapping[str, Any], place: str, folder: Path, columns: Columns, encoding: str
-) -> Row:
+def _row(row: Mapping[str, Any], place: str, folder: Path, columns: Columns, encoding: str) -> Row:
     named = dict(zip(PARTS, columns.parts, strict=True))
     texts = {part: _string(row.get(name), name, place) for part, name in named.items()}
     values: dict[str, Any] = {part: text for part, text in texts.items() if text}

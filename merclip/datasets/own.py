@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def load_clips(
     split: str | None = None,
     multi_label: bool = False,
     scores: bool = False,
+    score_range: tuple[float, float] | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
 ) -> Dataset:
@@ -51,7 +53,10 @@ def load_clips(
     multi_label : bool
         A clip has any number of labels, joined by ``|`` or a list in JSON Lines.
     scores : bool
-        Labels are numbers, such as sentiment from -3 to 3.
+        Labels are sentiment from -3 (negative) to 3 (positive).
+    score_range : (lowest, highest), optional
+        The scale of scores that lie on another one, such as ``(1, 9)`` or ``(0, 1)``; they
+        are brought to -3 to 3.
     encoding : str, optional
         Of the file, such as "cp1251"; by default it is found: UTF-8, UTF-16 or, with a
         warning, Windows' cp1252.
@@ -71,7 +76,7 @@ def load_clips(
         There is no such file or folder, or it holds no clip.
     InputError
         A column is missing or misspelt, or a row cannot be read; the message
-        names the line.
+        names the line. Or scores are on another scale.
 
     Examples
     --------
@@ -80,6 +85,8 @@ def load_clips(
     >>> data
     Dataset(lines.csv: 24 clips, train 12, valid 6, test 6)
     """
+    if score_range is not None and not scores:
+        raise InputError("score_range goes with scores=True.")
     source = Path(path)
     origin = Origin(source.name)
     rows = Collector(origin, source)
@@ -99,7 +106,16 @@ def load_clips(
     else:
         raise DatasetNotFoundError(f"There is no file or folder {str(source)!r}: check the path.")
     data = rows.dataset(() if scores else rows.labels_seen())
+    if scores:
+        return on_scale(data, score_range)
     return data if source.is_dir() else as_numbers(data)
+
+
+def on_scale(data: Dataset, score_range: Sequence[float] | None) -> Dataset:
+    """Return the data set with its scores brought to sentiment from -3 to 3."""
+    from merclip.evaluation.sentiment import to_sentiment
+
+    return replace(data, y=to_sentiment(data.y, score_range))
 
 
 def as_numbers(data: Dataset) -> Dataset:
