@@ -265,7 +265,7 @@ def _check_twice(found: Sequence[str], where: str, columns: Columns) -> None:
 
 
 def _check_spelling(found: Sequence[str], where: str, columns: Columns) -> None:
-    known = [*columns.parts, *_TIMES, "id"]
+    known: list[str] = [*columns.parts, *_TIMES, "id"]
     label = columns.label
     if label is not None:
         known += [Columns.label, label]

@@ -36,7 +36,7 @@ def draw_confusion(
     for (row, column), share in np.ndenumerate(shares):
         # Among many labels zeros would hide what was taken for what.
         if total[row, 0] and (few or share):
-            text = f"{share:.2f}\n{counts[row, column]}" if few else f"{share:.2f}"[share < 1 :]
+            text = f"{share:.2f}\n{counts[row, column]}" if few else f"{share:.2f}".lstrip("0")
             colour = "white" if share > 0.45 else "#222222" if share else "#b5b5b5"
             size = 9 if few else 7
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
