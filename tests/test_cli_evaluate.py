@@ -380,7 +380,7 @@ def test_labels_that_are_no_words(merclip, tmp_path, names):
     assert status == 0 and [label["name"] for label in json.loads(out)["labels"]] == [
         *("happy", "sad")
     ]
-    (tmp_path / "texts.json").write_text(json.dumps(dict(zip(names, ("happy", "sad")))))
+    (tmp_path / "texts.json").write_text(json.dumps({names[0]: "happy", names[1]: "sad"}))
     status, out, _ = merclip(data, "--labels-file", tmp_path / "texts.json", "--json")
     assert status == 0 and json.loads(out)["labels"][0]["descriptions"] == ["happy"]
 

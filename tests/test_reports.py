@@ -239,7 +239,7 @@ def test_labels_act_nowhere():
     found = report_of(Run(tuple("abc"), np.arange(3), np.eye(3)), labels=labels, name="=1+1")
     text = found.to_markdown()
     assert r"\<script\>" in text and r"\[x\](javascript:y)\|" in text
-    assert r"\x1b\[31m\u202e=1".replace(r"\x", r"\\x").replace(r"\u", r"\\u") in text
+    assert r"\\x1b\[31m\\u202e=1" in text
     assert not {"\x1b", "\u202e"} & {*text, *found.to_json(), *found.to_csv()}
     assert [item["name"] for item in json.loads(found.to_json())["labels"]] == list(labels)
     assert next(csv.DictReader(io.StringIO(found.to_csv())))["condition"] == "'=1+1"
