@@ -184,15 +184,16 @@ class Prediction(Mapping[Label, float]):
         Returns
         -------
         list
+            None where there is nothing to say.
 
         Examples
         --------
         >>> from merclip import Prediction
         >>> Prediction("joy", {"joy": 0.75, "rage": 0.25}, modalities_used=("text",)).to_row()
-        [None, 'joy', 0.75, 0.25, 'text', None, '', None]
+        [None, 'joy', 0.75, 0.25, 'text', None, None, None]
         """
-        used = "+".join(name for name in _MODALITIES if name in self.modalities_used)
-        said = "; ".join(self.warnings)
+        used = "+".join(name for name in _MODALITIES if name in self.modalities_used) or None
+        said = "; ".join(self.warnings) or None
         return [self.id, self.label, *self.scores.values(), used, self.faces, said, self.error]
 
     @staticmethod
