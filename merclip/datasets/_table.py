@@ -20,6 +20,7 @@ from merclip.errors import InputError, MerclipWarning
 
 MEDIA = ("video", "audio")
 PARTS = (*MEDIA, "text")
+LABEL = "label"
 SEPARATOR = "|"
 _TIMES = ("start", "end")
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -60,7 +61,7 @@ class Columns:
         Of CSV; by default the one with which the header has most of these columns.
     """
 
-    label: str | None = "label"
+    label: str | None = LABEL
     group: str | None = None
     split: str | None = None
     multi_label: bool = False
@@ -215,7 +216,7 @@ def _delimiter(text: str, columns: Columns) -> str:
             header = next(csv.reader(file, skipinitialspace=True, delimiter=delimiter), [])
         except csv.Error:
             header = []
-        return len({*header} & {*columns.used, Columns.label}), len(header)
+        return len({*header} & {*columns.used, LABEL}), len(header)
 
     with cells_of_any_length():
         return max(_NAMES, key=found)
@@ -268,9 +269,9 @@ def _check_spelling(found: Sequence[str], where: str, columns: Columns) -> None:
     known: list[str] = [*columns.parts, *_TIMES, "id"]
     label = columns.label
     if label is not None:
-        known += [Columns.label, label]
+        known += [LABEL, label]
         meant = difflib.get_close_matches(label, found, n=1, cutoff=0.8)
-        if label not in found and label != Columns.label and meant:
+        if label not in found and label != LABEL and meant:
             raise InputError(f"{where} has no column {label!r}; did you mean {meant[0]!r}?")
     for name in found:
         close = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=0.8)

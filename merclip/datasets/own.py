@@ -136,7 +136,7 @@ def as_numbers(data: Dataset) -> Dataset:
             f"{data.name} has labels such as {fractions[0]}: scores=True takes them as sentiment."
         )
     y = np.array([numbers[name] for name in data.y.tolist()])
-    return replace(data, y=y, labels=tuple(sorted(numbers.values())))
+    return replace(data, y=y, labels=tuple(sorted(set(numbers.values()))))
 
 
 def _add_row(rows: Collector, row: Row) -> None:
