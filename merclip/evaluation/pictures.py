@@ -29,7 +29,7 @@ def draw_confusion(
     counts = condition.confusion
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
-    names = [_shown_label(name, len(labels)) for name in labels]
+    names = _shown_labels(labels)
     axes, finish = _canvas(path_or_ax, _confusion_size(names))
     axes.imshow(shares, cmap="Purples", vmin=0, vmax=1)
     few = len(labels) <= _FEW
@@ -56,13 +56,22 @@ def _confusion_size(names: Sequence[str]) -> tuple[float, float]:
     return max(4.2, side + longest + 0.9), max(3.6, side + longest + 1.1)
 
 
-def _shown_label(name: Any, n_labels: int) -> str:
-    """Return a label in a few lines; of many labels in fewer and shorter ones."""
-    most, line = (72, 24) if n_labels <= _FEW else (36, 36)
-    short = textwrap.shorten(visible(str(name)), most, placeholder=" …")
+def _shown_labels(labels: Sequence[Any]) -> list[str]:
+    """Return labels in a few lines; many labels in fewer and shorter ones."""
+    most, line = (72, 24) if len(labels) <= _FEW else (36, 36)
+    names = [visible(" ".join(str(label).split())) for label in labels]
+    short = [_cut(name, most) for name in names]
+    if len(set(short)) < len(names):
+        # Sentences that begin alike differ in what follows.
+        alike = os.path.commonprefix(names).rpartition(" ")[0]
+        short = [_cut(f"…{name[len(alike) :]}", most) for name in names]
+    return [textwrap.fill(name, line) for name in short]
+
+
+def _cut(name: str, most: int) -> str:
+    short = textwrap.shorten(name, most, placeholder=" …")
     # A word that is longer than all is cut.
-    short = short if short.strip(" …") else f"{visible(str(name))[: most - 1]}…"
-    return textwrap.fill(short, line)
+    return short if short.strip(" …") else f"{name[: most - 1]}…"
 
 
 def _title(condition: Condition, n_labels: int) -> list[str]:

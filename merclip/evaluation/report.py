@@ -196,7 +196,8 @@ class Report:
 
         runs = [run for condition in self.conditions for run in condition.runs]
         grouped = all(run.groups is not None for run in runs)
-        drawn = {str(name) for run in runs for name in (run.groups if grouped else run.ids)}
+        owners = [(grouped and run.groups) or run.ids for run in runs]
+        drawn = {str(name) for names in owners for name in names}
         how = {
             "resampled": "groups" if grouped else "clips",
             "n_resampled": len(drawn),
