@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merclip._shown import markdown_text
+from merclip._shown import json_text, markdown_text
 from merclip._version import __version__
 from merclip.errors import InputError
 from merclip.labels import LabelSet
@@ -152,7 +152,7 @@ def _check_origin(report: Report, checkpoint: Checkpoint) -> None:
 
 def _body(checkpoint: Checkpoint, labels: LabelSet | None, name: str, report: Report | None) -> str:
     names = [] if labels is None else [str(label) for label in labels.names]
-    example = ", ".join(map(_quoted, names[:3])) or "'happy', 'sad'"
+    example = ", ".join(map(_quoted, names[:3])) or '"happy", "sad"'
     licence = licence_name(checkpoint.lineage) or "unknown"
     title = name.rsplit("/", 1)[-1] if "path/to" not in name else "A merclip checkpoint"
     return f"""
@@ -177,8 +177,8 @@ clf.predict(video="clip.mp4", labels=[{example}])
 
 
 def _quoted(text: str) -> str:
-    """Return a string of Python that cannot end the block of code that it stands in."""
-    return repr(text).replace("```", r"\x60\x60\x60")
+    """Return a string of Python that does not end the block of code in which it stands."""
+    return json_text(text).replace("```", r"\x60\x60\x60")
 
 
 def _measured(report: Report | None) -> str:
