@@ -54,7 +54,7 @@ def to_sentiment(scores: Any, score_range: Sequence[float] | None = None) -> Arr
         if low >= high:
             raise InputError(f"score_range is (lowest, highest), got {tuple(score_range)}.")
         check_scale(found, low, high)
-        return np.asarray(HIGHEST * (2 * (found - low) / (high - low) - 1))
+        return np.asarray((found - (low + high) / 2) * (2 * HIGHEST / (high - low)))
     check_scale(found, -HIGHEST, HIGHEST)
     if found.size and found.min() >= 0 < found.max():
         raise InputError(
