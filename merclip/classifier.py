@@ -67,7 +67,7 @@ from merclip.preprocess import (
     FrameChoice,
     PreprocessConfig,
 )
-from merclip.results import Prediction, make_predictions
+from merclip.results import Prediction, make_predictions, table_columns
 from merclip.rows import (
     check_read,
     encoding,
@@ -660,7 +660,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         DataFrame
-            Columns id, label, one for each label in the user's order, and error.
+            Columns id, label, one for each label in the user's order, modalities_used
+            ("video+audio"), faces, warnings and error. The scores of a label that is called
+            like another column stand in "score of ...".
 
         Raises
         ------
@@ -681,13 +683,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kept = classifier._kept(features)
         found = classifier._predictions([features[row] for row in kept])
         index = index_of((X, video, audio, text), len(features))
-        rows = [
-            {"id": item.id, "label": item.label, **item.scores, "error": item.error}
-            for item in found
-        ]
-        columns = ["id", "label", *names, "error"]
         frame: pd.DataFrame = import_pandas().DataFrame(
-            rows, columns=columns, index=[index[row] for row in kept]
+            [item.to_row() for item in found],
+            columns=table_columns(names),
+            index=[index[row] for row in kept],
         )
         return frame
 

@@ -433,7 +433,7 @@ def _check_keys(row: Mapping[str, Any], index: int) -> None:
     if lists:
         raise InputTypeError(
             f"A dict of lists (here {lists}) has no rows; pass a list of dicts, a DataFrame or "
-            "Clips.from_columns(...)."
+            "Clips.from_columns(...). Frames of one video are one array: np.stack(frames)."
         )
 
 

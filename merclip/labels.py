@@ -451,7 +451,10 @@ def _as_numbers(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _values(y: Any) -> list[Any]:
     if getattr(y, "ndim", 1) != 1:
-        raise LabelError(f"y has one label for each clip, got an array of shape {tuple(y.shape)}.")
+        raise LabelError(
+            f"y has one label for each clip, got an array of shape {tuple(y.shape)}: a column is "
+            "y.ravel(), of a one-hot matrix the labels are classes[y.argmax(axis=1)]."
+        )
     return [_plain(value) for value in as_list(y)]
 
 
@@ -551,6 +554,8 @@ def _check_names(names: tuple[Any, ...]) -> None:
         raise LabelError("labels is empty; give at least two.")
     if len({type(name) for name in names}) > 1:
         raise LabelError("Label names are all strings or all integers.")
+    if any("\0" in str(name) for name in names):
+        raise LabelError("A label has a NUL character, which ends text elsewhere: take it out.")
     seen: dict[str, Any] = {}
     for name in names:
         if isinstance(name, str) and not name.strip():

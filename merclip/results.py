@@ -15,6 +15,7 @@ from merclip.network.evidence import doubt
 from merclip.preprocess import MODALITIES, ClipFeatures
 from merclip.scoring import DecisionRule
 
+_MODALITIES = ("video", "audio", "text")
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 _TEXT_OR_NONE = {"type": ["string", "null"]}
 _LABEL = {"type": ["string", "integer"]}
@@ -178,6 +179,24 @@ class Prediction(Mapping[Label, float]):
             "error": self.error,
         }
 
+    def to_row(self) -> list[Any]:
+        """Return one row of a table, under `table_columns`.
+
+        Returns
+        -------
+        list
+            None where there is nothing to say.
+
+        Examples
+        --------
+        >>> from merclip import Prediction
+        >>> Prediction("joy", {"joy": 0.75, "rage": 0.25}, modalities_used=("text",)).to_row()
+        [None, 'joy', 0.75, 0.25, 'text', None, None, None]
+        """
+        used = "+".join(name for name in _MODALITIES if name in self.modalities_used) or None
+        said = "; ".join(self.warnings) or None
+        return [self.id, self.label, *self.scores.values(), used, self.faces, said, self.error]
+
     @staticmethod
     def json_schema() -> dict[str, Any]:
         """Return the JSON Schema (draft 2020-12) of what `to_dict` gives.
@@ -203,6 +222,50 @@ class Prediction(Mapping[Label, float]):
         if self.faces is not None:
             used += f", faces in {self.faces} frames"
         return f"Prediction({self.label!r}, {{{scores}}}, from {used})"
+
+
+def table_columns(labels: Sequence[Label], *, grouped: bool = False) -> list[str]:
+    """Return the columns of a table of predictions, as `Prediction.to_row` fills them.
+
+    With `grouped`, behind the id stands the group.
+
+    Examples
+    --------
+    >>> table_columns(["joy"])
+    ['id', 'label', 'joy', 'modalities_used', 'faces', 'warnings', 'error']
+    """
+    before = ("id", "group", "label") if grouped else ("id", "label")
+    after = ("modalities_used", "faces", "warnings", "error")
+    return [*before, *score_columns(labels, (*before, *after)), *after]
+
+
+def score_columns(labels: Sequence[Label], others: Sequence[str]) -> list[str]:
+    """Return what the columns of scores are called in a table that has others as well.
+
+    Parameters
+    ----------
+    labels : sequence of str or int
+    others : sequence of str
+
+    Returns
+    -------
+    list of str
+        The labels; one that is called like another column has "score of" before it.
+
+    Examples
+    --------
+    >>> score_columns(["joy", "error"], ["id", "label", "error"])
+    ['joy', 'score of error']
+    """
+    taken = {*others, *map(str, labels)}
+    names = []
+    for label in map(str, labels):
+        name = label
+        while name in others or (name != label and name in taken):
+            name = f"score of {name}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def make_predictions(

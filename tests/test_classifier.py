@@ -239,7 +239,8 @@ def test_predictions_stream_in_order(fitted, data):
 
 def test_predict_frame_has_named_columns(fitted, data):
     frame = fitted.predict_frame(data[0][:2])
-    assert list(frame.columns) == ["id", "label", "happy", "angry", "error"]
+    said = ["modalities_used", "faces", "warnings", "error"]
+    assert list(frame.columns) == ["id", "label", "happy", "angry", *said]
     assert frame["id"].tolist() == ["clip0", "clip1"]
 
 

@@ -285,6 +285,95 @@ def test_multi_label(rows):
     assert row["labels"] == [] and row["label"] is None
 
 
+def test_labels_as_a_chat_model_gives_them(rows, tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_text("1. **Happy** - a wide smile.\n2. **Sad** - tears in the eyes.\n")
+    _, (row,), _ = rows("clip.mp4", "--labels-file", file)
+    assert list(row["scores"]) == ["Happy", "Sad"]
+    file.write_text("Here you are:\n1. **Happy** - a wide smile.\n2. **Sad** - tears.\n")
+    status, _, err = rows("clip.mp4", "--labels-file", file)
+    assert status == 2 and "'Here you are:', is not understood" in err
+
+
+# predict: tables and texts from stdin ----------------------------------------------
+
+
+def test_a_table_as_fit_and_evaluate_take_it(rows, media, tmp_path):
+    file = media / "data.csv"
+    file.write_text("id;video;Utterance;who\none;clip.mp4;hello;ana\n;;so glad;ben\nlast;;;ben\n")
+    status, (one, two, last), err = rows(
+        file, "--text-column", "Utterance", "--group-column", "who"
+    )
+    assert status == 1 and "last: " in err
+    assert (one["id"], one["text"], one["group"]) == ("one", "hello", "ana")
+    assert one["modalities_used"] == ["text", "video", "audio"]
+    assert (two["id"], two["modalities_used"], two["error"]) == ("so glad", ["text"], None)
+    assert last["label"] is None and "no video, no audio" in last["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["x.csv"], "there is no such file"),
+        (["data.csv", "clip.mp4"], "goes without other files"),
+        (["data.csv", "--text", "hello"], "goes without other files"),
+        (["data.csv", "--start", "1"], "goes without other files"),
+        (["data.csv", "--text-column", "said"], "--text-column names others"),
+        (["data.csv", "--output", "data.csv"], "is one of the inputs"),
+        (["clip.mp4", "--delimiter", ";"], "--delimiter is for a table"),
+        (["--text", "-", "--text", "hello"], "goes alone"),
+    ],
+)
+def test_tables_that_do_not_fit(rows, media, arguments, said):
+    (media / "data.csv").write_text("text\nhello\n")
+    status, found, err = rows(*arguments)
+    assert (status in (1, 2), found) == (True, []) and said in err
+
+
+def test_texts_from_stdin(rows, monkeypatch):
+    lines = "\ufeffso glad\n\n  oh dear \n".encode() + b"caf\xe9\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    status, found, _ = rows("--text", "-")
+    assert status == 0 and [row["text"] for row in found] == ["so glad", "oh dear", "café"]
+
+
+def test_a_home_directory_in_a_list(rows, media, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(media))
+    (tmp_path / "list.txt").write_text("~/clip.mp4\n")
+    (tmp_path / "list.csv").write_text("video\n~/clip.mp4\n")
+    for arguments in (["--files-from", tmp_path / "list.txt"], [tmp_path / "list.csv"]):
+        status, (row,), _ = rows(*arguments)
+        assert status == 0 and row["id"] == str(media / "clip.mp4")
+
+
+# predict: what is written acts nowhere ---------------------------------------------
+
+EVIL = ["=cmd|'/c calc'!A1", "\x1b[31mred", "\u202edrawkcab", "id", "error"]
+
+
+def test_results_act_nowhere(merclip, model):
+    def out(form):
+        given = ["predict", "--text", "hi", "--model", model, "--format", form, "--labels", *EVIL]
+        return merclip(*given)[1]
+
+    for form in ("table", "json", "jsonl", "csv"):
+        assert not {"\x1b", "\u202e"} & set(out(form))
+    assert list(json.loads(out("jsonl"))["scores"]) == EVIL
+    header = next(csv.reader(io.StringIO(out("csv"))))
+    assert header == [
+        *("id", "label", "'=cmd|'/c calc'!A1", r"\x1b[31mred", r"\u202edrawkcab"),
+        *("score of id", "score of error", "modalities_used", "faces", "warnings", "error"),
+    ]
+
+
+def test_a_closed_stdout(model, tmp_path):
+    command = [sys.executable, "-m", "merclip", "predict", "--text", "hi", "--model", model]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 1 and "stdout is closed: give --output FILE" in done.stderr
+
+
 # predict: wrong use ---------------------------------------------------------------
 
 
@@ -396,7 +485,7 @@ def test_csv(merclip, model):
     )
     good, bad = csv.DictReader(io.StringIO(out))
     assert status == 1
-    assert list(good) == ["id", "label", *TEXTS, "modalities_used", "faces", "error"]
+    assert list(good) == [*("id", "label", *TEXTS, "modalities_used", "faces", "warnings", "error")]
     assert good["label"] in TEXTS and good["modalities_used"] == "video+audio"
     assert sum(float(good[label]) for label in TEXTS) == pytest.approx(1, abs=1e-5)
     assert bad["label"] == bad["happy"] == "" and "broken.mp4" in bad["error"]
@@ -430,7 +519,7 @@ def test_bars_of_one_clip(merclip, model):
 def test_table_of_many_clips(merclip, model):
     status, out, _ = merclip("predict", "clip.mp4", "other.mp4", "empty.mp4", "--model", model)
     head, first, second, bad = out.splitlines()
-    assert status == 1 and head.split() == ["file", "label", "score", "used", "others"]
+    assert status == 1 and head.split() == [*("file", "label", "score", "used", "faces", "others")]
     assert first.index("video+audio") == second.index("video+audio") == head.index("used")
     assert bad.startswith("empty.mp4  error: ") and max(map(width, out.splitlines())) <= 80
 

@@ -359,19 +359,15 @@ def test_a_signal_leaves_a_valid_file_and_says_so(batch, whole, monkeypatch, num
 def test_a_signal_waits_until_a_row_is_whole(merclip, monkeypatch, form, tmp_path):
     from merclip.results import Prediction
 
-    usual = Prediction.to_dict
+    name = "to_row" if form == "csv" else "to_dict"
+    usual = getattr(Prediction, name)
 
-    def to_dict(self):
+    def interrupted(self):
         signal.raise_signal(signal.SIGTERM)
         return usual(self)
 
-    monkeypatch.setattr(Prediction, "to_dict", to_dict)
+    monkeypatch.setattr(Prediction, name, interrupted)
     target = tmp_path / "out"
-    if form == "csv":
-        monkeypatch.setattr(
-            "merclip.cli._writers.modalities",
-            lambda prediction: signal.raise_signal(signal.SIGTERM) or "audio",
-        )
     status, _, _ = merclip("0.wav", "1.wav", "--format", form, "--output", target)
     text = target.read_text()
     found = {

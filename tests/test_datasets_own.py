@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,3 +243,103 @@ def test_labels_of_digits_have_no_words(tmp_path, cells):
     assert classifier.score(data) == 1
     words = EmotionClassifier({cells[0]: "good", cells[1]: "bad"})
     assert words.evaluate(data).metrics["accuracy"] == 1
+
+
+ROWS = "text,label\nI love it,happy\nI hate it,sad\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ROWS.replace(",", ";").encode(),
+        ROWS.replace(",", "\t").encode(),
+        ROWS.replace(",", "|").encode(),
+        b"sep=;\r\n" + ROWS.replace(",", ";").encode(),
+        ROWS.encode("utf-8-sig"),
+        ROWS.replace(",", "\t").encode("utf-16"),
+        ROWS.encode("utf-16-be"),
+        ROWS.encode("utf-16-le"),
+        ROWS.encode("utf-32"),
+    ],
+)
+def test_delimiter_and_encoding_are_found(tmp_path, data):
+    path = tmp_path / "data.csv"
+    path.write_bytes(data)
+    found = load_clips(path)
+    assert [clip.text for clip in found.clips] == ["I love it", "I hate it"]
+    assert found.y.tolist() == ["happy", "sad"]
+
+
+def test_delimiter_and_encoding_are_named(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_bytes("text#label\nлюблю#happy\nнет#sad\n".encode("cp1251"))
+    assert load_clips(path, encoding="cp1251", delimiter="#").clips[0].text == "люблю"
+    with pytest.raises(InputError, match="is not text in utf-8"):
+        load_clips(path, encoding="utf-8", delimiter="#")
+    with pytest.warns(MerclipWarning, match="was read as Windows-1252"):
+        load_clips(path, delimiter="#")
+
+
+def test_a_cell_may_be_long(tmp_path):
+    long = "so good " * 40_000
+    path = write_table(tmp_path, f"text,label\n{long},happy\nno,sad\n")
+    assert load_clips(path).clips[0].text == long.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("data.csv", "text,text,label\na,b,happy\n", "has 2 columns 'text'"),
+        ("data.csv", "text,label,label\na,b,happy\n", "has 2 columns 'label'"),
+        ("data.jsonl", '{"text": "a", "text": "b", "label": "x"}', "has 2 columns 'text'"),
+        ("data.csv", "PK\x03\x04 workbook", "save it as CSV"),
+        ("data.csv", "text;label\na; b;happy\n", "with a semicolon in quotes"),
+        ("data.csv", "text,label\na,1.5\nb,2\n", "scores=True"),
+    ],
+)
+def test_tables_that_are_refused(tmp_path, name, content, said):
+    with pytest.raises(InputError, match=said):
+        load_clips(write_table(tmp_path, content, name))
+
+
+@pytest.mark.parametrize(
+    ("written", "y"),
+    [
+        (("1", "0", "1"), [1, 0, 1]),
+        (("1.0", "0.0", "1"), [1, 0, 1]),
+        (("True", "false", "TRUE"), [True, False, True]),
+        (("1", "0", "no"), ["1", "0", "no"]),
+    ],
+)
+def test_labels_of_digits_or_booleans_are_those_of_python(tmp_path, written, y):
+    rows = "".join(f"so,{label}\n" for label in written)
+    data = load_clips(write_table(tmp_path, f"text,label\n{rows}"))
+    assert data.y.tolist() == y and list(data.labels) == sorted(set(y))
+    assert {type(value) for value in data.y.tolist()} == {type(value) for value in y}
+
+
+def test_scores_on_another_scale(tmp_path):
+    def scores(values, **options):
+        rows = "".join(f"so,{value}\n" for value in values)
+        path = write_table(tmp_path, f"text,label\n{rows}")
+        return load_clips(path, scores=True, **options).y.tolist()
+
+    assert scores([-3, 0, 1.5]) == [-3, 0, 1.5]
+    assert scores([1, 5, 9], score_range=(1, 9)) == [-3, 0, 3]
+    assert scores([0, 0.5, 1], score_range=(0, 1)) == [-3, 0, 3]
+    assert scores([1, 2], score_range=(-3, 3)) == [1, 2]
+    for values in ([1, 5, 9], [0, 0.5, 1], [-4, 2]):
+        with pytest.raises(InputError, match=r"-3 \(negative\) to 3 \(positive\).*score_range"):
+            scores(values)
+    with pytest.raises(InputError, match="from 1 .* to 9"):
+        scores([0, 5], score_range=(1, 9))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_a_file_name_that_is_not_utf8(tmp_path):
+    path = write_table(tmp_path, "")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")).write_bytes(b"x")
+    path.write_bytes(b"audio,label\ncaf\xe9.wav,happy\n")
+    with pytest.warns(MerclipWarning, match="Windows-1252"):
+        (clip,) = load_clips(path).clips
+    assert os.path.exists(clip.audio)

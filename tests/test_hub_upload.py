@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import socket
 from collections.abc import Callable
@@ -223,6 +224,16 @@ def test_metadata_of_a_card(tiny: Maker, tmp_path: Path) -> None:
     }
     assert "- Labels: happy, sad, angry" in text and "has not been measured" in text
     assert ModelCard(text).data.library_name == "merclip"
+
+
+def test_labels_act_nowhere_in_a_card(tiny: Maker, tmp_path: Path) -> None:
+    labels = ["<script>alert(1)</script>", "[x](javascript:y)", "a\n# b\n```\u202e"]
+    folder = tiny(labels).save_pretrained(tmp_path / "model")
+    body = (folder / "README.md").read_text().split("---\n", 2)[2]
+    assert r"\<script\>alert(1)\</script\>, \[x\](javascript:y), a # b" in body
+    assert body.count("```") == 2 and "\u202e" not in body and "\n# b" not in body
+    code = body.split("```python\n")[1].split("```")[0]
+    assert ast.literal_eval(code[code.index("labels=[") + 7 : code.rindex(")")]) == labels
 
 
 def test_results_of_an_evaluation_stand_in_the_card(tiny: Maker, tmp_path: Path) -> None:

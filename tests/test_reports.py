@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from merclip.errors import InputError
+from merclip.errors import InputError, MerclipWarning
 from merclip.evaluation import (
     Condition,
     Report,
@@ -217,6 +218,31 @@ def test_the_interval_of_one_run_is_the_bootstraps(answers, grouped):
     assert found.resampling["resampled"] == ("groups" if grouped else "clips")
     assert f"[{expected.lower:.3f}, {expected.upper:.3f}]" in found.to_markdown()
     assert json.loads(found.to_json())["resampling"]["n_resamples"] == 50
+
+
+def test_an_interval_of_few_says_so(answers):
+    truth, predicted = answers
+    groups = tuple(str(index % 4) for index in range(40))
+    with pytest.warns(MerclipWarning, match="rests on 4 groups"):
+        found = report_of(one_of_n(truth, predicted, groups=groups), labels="xy").with_intervals()
+    assert "95% interval over 4 groups, so few that" in found.to_markdown()
+    assert found.resampling["n_resampled"] == 4
+    with pytest.warns(MerclipWarning, match="rests on 4 groups"):
+        bootstrap_interval(accuracy_score, truth, predicted, groups=groups, n_resamples=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report_of(one_of_n(truth, predicted), labels="xy").with_intervals(n_resamples=5)
+
+
+def test_labels_act_nowhere():
+    labels = ("<script>", "[x](javascript:y)|", "\x1b[31m\u202e=1")
+    found = report_of(Run(tuple("abc"), np.arange(3), np.eye(3)), labels=labels, name="=1+1")
+    text = found.to_markdown()
+    assert r"\<script\>" in text and r"\[x\](javascript:y)\|" in text
+    assert r"\\x1b\[31m\\u202e=1" in text
+    assert not {"\x1b", "\u202e"} & {*text, *found.to_json(), *found.to_csv()}
+    assert [item["name"] for item in json.loads(found.to_json())["labels"]] == list(labels)
+    assert next(csv.DictReader(io.StringIO(found.to_csv())))["condition"] == "'=1+1"
 
 
 def test_runs_of_one_test_part_are_resampled_together(answers):

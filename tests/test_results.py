@@ -144,12 +144,34 @@ def test_predict_frame_has_one_column_for_each_class(
     clf = tiny(["sad", "angry", "happy"], on_error="nan")
     clips = [Clip(text="hi", id="a"), Clip("gone.mp4")]
     frame = clf.predict_frame(clips)
-    assert set(frame.columns) == {"id", "label", "error", "sad", "angry", "happy"}
+    said = ["modalities_used", "faces", "warnings", "error"]
+    assert list(frame.columns) == ["id", "label", "sad", "angry", "happy", *said]
+    assert frame["modalities_used"].tolist() == ["text", None]
     assert frame["id"].tolist() == ["a", "gone.mp4"]
     np.testing.assert_allclose(frame[clf.classes_], clf.predict_proba(clips))
     assert frame["label"][0] == clf.predict(clips)[0]
     assert frame["label"].isna().tolist() == [False, True]
     assert "gone.mp4" in frame["error"][1]
+
+
+def test_labels_that_are_called_like_columns(tiny: Callable[..., EmotionClassifier]) -> None:
+    pytest.importorskip("pandas")
+    clf = tiny(["label", "error", "score of error", "id"])
+    frame = clf.predict_frame([Clip(text="hi", id="a")])
+    scores = ["score of label", "score of score of error", "score of error", "score of id"]
+    assert frame.columns.tolist()[2:6] == scores and frame.columns.is_unique
+    answer = clf(Clip(text="hi"))
+    expected = [answer[name] for name in ("label", "error", "score of error", "id")]
+    np.testing.assert_allclose(frame[scores].iloc[0].astype(float), expected)
+    assert (frame["id"][0], frame["label"][0], frame["error"][0]) == ("a", answer.label, None)
+
+
+def test_features_are_one_line(tiny: Callable[..., EmotionClassifier]) -> None:
+    clf = tiny(["happy", "sad"], on_error="nan")
+    features = clf.encode([Clip(text="so glad", id="a"), Clip("gone.mp4")])
+    assert repr(features) == "Features(n=2)"
+    assert repr(features[0]) == "ClipFeatures('a', text 4)"
+    assert repr(features[1]).startswith("ClipFeatures('gone.mp4', error=")
 
 
 def valid(prediction: Prediction) -> dict[str, Any]:

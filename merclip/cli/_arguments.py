@@ -20,6 +20,7 @@ MEDIA_SUFFIXES = frozenset(
 )
 
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 RATES = ("few-shot", "fresh", "practical", "paper")
 EXIT_STATUS = (
     "exit status: 0 done; 1 a clip cannot be read, a model cannot be had, or another failure;\n"
@@ -172,12 +173,21 @@ def anchor_names(arguments: argparse.Namespace) -> list[str]:
     return [str(name) for name in anchor_labels(folder).names]
 
 
-def add_column_arguments(group: argparse._ActionsContainer) -> None:
-    """Add --label-column and --text-column."""
-    for name in ("label", "text"):
+def add_column_arguments(group: argparse._ActionsContainer, *names: str) -> None:
+    """Add --label-column and --text-column, or those that are named, and how DATA is written."""
+    for name in names or ("label", "text"):
         group.add_argument(
             f"--{name}-column", default=name, metavar="NAME", help=f"by default {name}"
         )
+    group.add_argument(
+        "--delimiter",
+        type=delimiter,
+        metavar="C",
+        help="what divides columns of CSV; by default found: , ; tab or |",
+    )
+    group.add_argument(
+        "--encoding", metavar="NAME", help="of DATA, such as cp1251; by default found"
+    )
 
 
 def add_reading_arguments(group: argparse._ActionsContainer) -> None:
@@ -266,6 +276,11 @@ def reads_like_media(word: str) -> bool:
     return os.path.splitext(word)[1].lower() in MEDIA_SUFFIXES
 
 
+def reads_like_table(word: str) -> bool:
+    """Return whether a word has the ending of a CSV or JSON Lines file."""
+    return os.path.splitext(word)[1].lower() in TABLE_SUFFIXES
+
+
 def number(text: str) -> float:
     """Parse a finite number."""
     try:
@@ -299,6 +314,14 @@ def learning_rate(text: str) -> float | str:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"must be positive, got {text}")
     return value
+
+
+def delimiter(text: str) -> str:
+    """Parse one character, or tab."""
+    character = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(character) != 1 or character in '"\r\n ':
+        raise argparse.ArgumentTypeError(f"must be one character, or tab, got {text!r}")
+    return character
 
 
 def seconds(text: str) -> float:

@@ -7,11 +7,12 @@ import glob
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from merclip.cli._arguments import reads_like_media
+from merclip.cli._arguments import reads_like_media, reads_like_table
 from merclip.cli._console import CommandError
 
 if TYPE_CHECKING:
@@ -30,17 +31,27 @@ class Row:
     text: str | None = None
     start: float | None = None
     end: float | None = None
+    id: str | None = None
+    group: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Every column of a table, as it stands there."""
 
     @property
     def name(self) -> str:
         """What the clip is called in results."""
         text = textwrap.shorten(self.text or "", 60, placeholder=" …")
-        return self.file or self.audio or text
+        return self.id or self.file or self.audio or text
 
     @property
     def facts(self) -> dict[str, Any]:
         """What tells the clip from others, as results have it beside ``id``."""
-        given = {"audio": self.audio, "text": self.text, "start": self.start, "end": self.end}
+        given = {
+            "group": self.group,
+            "audio": self.audio,
+            "text": self.text,
+            "start": self.start,
+            "end": self.end,
+        }
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -51,23 +62,32 @@ class Rows:
     Parameters
     ----------
     given : sequence of Row
-        Those that stand in the command itself.
+        Those that stand in the command itself, or in its table.
     listing : str or None
         A file with one path a line; ``-`` is stdin, which can be read once.
     start, end : float, optional
         Of the listed ones.
+    texts : bool
+        The lines of `listing` are texts, and no paths.
+    table : str or None
+        The file that `given` stands in.
     """
 
     given: Sequence[Row]
     listing: str | None = None
     start: float | None = None
     end: float | None = None
+    texts: bool = False
+    table: str | None = None
 
     def __iter__(self) -> Iterator[Row]:
         yield from self.given
         if self.listing is not None:
-            for path in _listed(self.listing):
-                yield Row(path, start=self.start, end=self.end)
+            for line in _listed(self.listing):
+                if self.texts:
+                    yield Row(text=_as_text(line))
+                else:
+                    yield Row(_as_path(line), start=self.start, end=self.end)
 
     @property
     def streams(self) -> bool:
@@ -82,7 +102,8 @@ class Rows:
     @property
     def has_media(self) -> bool:
         """Whether there is more than text."""
-        return self.listing is not None or any(row.file or row.audio for row in self.given)
+        listed = self.listing is not None and not self.texts
+        return listed or any(row.file or row.audio for row in self.given)
 
 
 def check_labels(arguments: argparse.Namespace) -> None:
@@ -104,7 +125,15 @@ def _is_word(arguments: argparse.Namespace, label: str) -> bool:
 
 
 def rows_of(arguments: argparse.Namespace) -> Rows:
-    """Pair files, sounds and texts, and add what is listed."""
+    """Pair files, sounds and texts, and add what is listed; or take the rows of a table."""
+    tables = [path for path in arguments.files if reads_like_table(path)]
+    if tables:
+        return _in_table(arguments, tables[0])
+    for name in ("encoding", "delimiter", "group_column"):
+        if getattr(arguments, name) is not None:
+            raise CommandError(f"--{name.replace('_', '-')} is for a table, DATA.csv")
+    if STDIN in arguments.text:
+        return _texts_from_stdin(arguments)
     span = {"start": arguments.start, "end": arguments.end}
     columns = {
         "file": [path for pattern in arguments.files for path in _expand(pattern)],
@@ -127,6 +156,44 @@ def rows_of(arguments: argparse.Namespace) -> Rows:
         for values in zip(*present.values(), strict=True)
     ]
     return Rows(rows, listing, **span)
+
+
+def _in_table(arguments: argparse.Namespace, table: str) -> Rows:
+    """Return the rows of a table; one that has no clip gets an answer that says so."""
+    given = (arguments.files_from, arguments.start, arguments.end)
+    if len(arguments.files) > 1 or arguments.text or arguments.audio or given != (None,) * 3:
+        raise CommandError(
+            f"{table!r} holds whole clips, with the columns video, audio, text, start and end: it "
+            "goes without other files, --text, --audio, --files-from, --start and --end"
+        )
+    from merclip.cli._data import columns_of, rows_in
+
+    path = Path(table)
+    if not path.is_file():
+        raise CommandError(f"{table!r} cannot be read: there is no such file")
+    rows = [
+        Row(
+            row.values.get("video"),
+            row.values.get("audio"),
+            row.values.get("text"),
+            row.values.get("start"),
+            row.values.get("end"),
+            id=str(row.columns.get("id") or "") or (None if row.has_clip else row.place),
+            group=row.group,
+            columns=row.columns,
+        )
+        for row in rows_in(path, columns_of(arguments))
+    ]
+    if not rows:
+        raise CommandError(f"{table!r} has no rows")
+    return Rows(rows, table=table)
+
+
+def _texts_from_stdin(arguments: argparse.Namespace) -> Rows:
+    others = (arguments.files, arguments.audio, arguments.files_from, arguments.text[1:])
+    if any(others):
+        raise CommandError("--text - reads one text a line from stdin, and goes alone")
+    return Rows((), STDIN, texts=True)
 
 
 def _expand(pattern: str) -> list[str]:
@@ -164,22 +231,37 @@ def _check_listing(listing: str, paired: set[str]) -> None:
         raise CommandError(f"--files-from {listing!r} lists no file")
 
 
-def _listed(listing: str) -> Iterator[str]:
-    """Yield the paths of a list, whatever bytes they consist of."""
+def _listed(listing: str) -> Iterator[bytes]:
+    """Yield the lines of a list, whatever bytes they consist of."""
     if listing == STDIN:
-        yield from _paths(sys.stdin.buffer)
+        if sys.stdin is None:
+            raise CommandError("stdin is closed")
+        yield from _lines(sys.stdin.buffer)
         return
     with open(listing, "rb") as file:
-        yield from _paths(file)
+        yield from _lines(file)
 
 
-def _paths(file: BinaryIO) -> Iterator[str]:
+def _lines(file: BinaryIO) -> Iterator[bytes]:
     for number, line in enumerate(file):
-        path = line.rstrip(b"\r\n")
+        content = line.rstrip(b"\r\n")
         if number == 0:
-            path = path.removeprefix(b"\xef\xbb\xbf")
-        if path.strip():
-            yield os.fsdecode(path)
+            content = content.removeprefix(b"\xef\xbb\xbf")
+        if content.strip():
+            yield content
+
+
+def _as_path(line: bytes) -> str:
+    """Return a path; the shell, which knows what ~ means, has not seen it."""
+    path = os.fsdecode(line)
+    return path if os.path.exists(path) else os.path.expanduser(path)
+
+
+def _as_text(line: bytes) -> str:
+    try:
+        return line.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return line.decode("cp1252", errors="replace").strip()
 
 
 def clips_of(rows: Iterable[Row]) -> Iterator[Clip]:

@@ -15,8 +15,9 @@ DONE, FAILED, WRONG_USE, BROKEN_PIPE = 0, 1, 2, 141
 DEBUG_VARIABLE = "MERCLIP_DEBUG"
 _LONGEST = 600
 _OPTIONS = (
-    "anchors backend batch_size device dtype epochs face folds frames labels lr model multi_label "
-    "on_error predict_from pretrained prompt revision threshold train_dtype tune validation"
+    "anchors backend batch_size delimiter device dtype encoding epochs face folds frames labels lr "
+    "model multi_label on_error predict_from pretrained prompt revision threshold train_dtype tune "
+    "validation"
 )
 _PARAMETER = re.compile(
     rf"(?<![\w/-])({'|'.join(_OPTIONS.split())})=(?:'([^']*)'|\"([^\"]*)\"|True\b|(?![\w\[{{(]))"
@@ -151,7 +152,10 @@ def status_of(error: Exception) -> int:
 
 
 def make_streams_safe() -> None:
-    """Let names that the terminal cannot show be printed as escapes."""
+    """Let names that the terminal cannot show be printed as escapes; closed streams swallow."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # as after >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

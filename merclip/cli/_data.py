@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from merclip.cli._console import FAILED, CommandError, say
+
+if TYPE_CHECKING:
+    from merclip.datasets._table import Columns, Row
 
 MEDIA = ("video", "audio")
 SEPARATOR = "|"
@@ -52,12 +56,7 @@ class LabelledClip:
 def read_data(
     path: Path,
     *,
-    multi_label: bool,
-    group_column: str | None,
-    label_column: str = "label",
-    text_column: str = "text",
-    split_column: str | None = None,
-    scores: bool = False,
+    columns: Columns,
     on_error: str = "raise",
 ) -> list[LabelledClip]:
     """Read labelled clips, as `merclip.datasets.load_clips` does, and refuse what it leaves out.
@@ -67,12 +66,7 @@ def read_data(
     path : Path
         A CSV file with a header, or JSON Lines for the suffix ``.jsonl``. Paths in
         it are relative to its folder.
-    multi_label : bool
-        Labels are joined by ``|``, or a list in JSON Lines.
-    group_column, split_column : str, optional
-    label_column, text_column : str
-    scores : bool
-        Labels are numbers.
+    columns : Columns
     on_error : {"raise", "skip"}
         "skip" leaves out rows without a clip or a label, with a warning.
 
@@ -81,33 +75,59 @@ def read_data(
     CommandError
         The message names the line.
     """
-    from merclip.datasets._table import Columns, read_table
-    from merclip.errors import DatasetNotFoundError, InputError
-
-    columns = Columns(label_column, group_column, split_column, multi_label, scores, text_column)
     lost: list[str] = []
-    try:
-        clips = []
-        for row in read_table(path, columns):
-            lacking = _lacking(row)
-            if lacking is None:
-                clips.append(_labelled_clip(row))
-            elif on_error == "skip":
-                lost.append(lacking)
-            else:
-                raise CommandError(lacking, FAILED)
-    except DatasetNotFoundError as error:
-        raise CommandError(str(error)) from error
-    except InputError as error:
-        columns_lack = "the columns [" in str(error)
-        hint = " (--label-column and --text-column name others)" if columns_lack else ""
-        raise CommandError(f"{error}{hint}", FAILED) from error
-    if not multi_label:
+    clips = []
+    for row in rows_in(path, columns):
+        lacking = _lacking(row)
+        if lacking is None:
+            clips.append(_labelled_clip(row))
+        elif on_error == "skip":
+            lost.append(lacking)
+        else:
+            raise CommandError(lacking, FAILED)
+    if not columns.multi_label:
         _hint_at_several(clips)
     _warn_of(lost, len(clips) + len(lost))
     if not clips:
         raise CommandError(f"{str(path)!r} has no rows" + " to use" * bool(lost), FAILED)
     return clips
+
+
+def columns_of(arguments: argparse.Namespace, label: str | None = None) -> Columns:
+    """Return what the options say of a file; `label` is None where no labels are wanted."""
+    from merclip.datasets._table import Columns
+
+    return Columns(
+        label=label,
+        group=arguments.group_column,
+        split=getattr(arguments, "split_column", None),
+        multi_label=label is not None and arguments.multi_label,
+        scores=getattr(arguments, "scores", False),
+        text=arguments.text_column,
+        encoding=arguments.encoding,
+        delimiter=arguments.delimiter,
+    )
+
+
+def rows_in(path: Path, columns: Columns) -> Iterator[Row]:
+    """Yield the rows of a CSV or JSON Lines file.
+
+    Raises
+    ------
+    CommandError
+        It cannot be read.
+    """
+    from merclip.datasets._table import read_table
+    from merclip.errors import DatasetNotFoundError, InputError
+
+    try:
+        yield from read_table(path, columns)
+    except DatasetNotFoundError as error:
+        raise CommandError(str(error)) from error
+    except InputError as error:
+        named = "--text-column" if columns.label is None else "--label-column and --text-column"
+        hint = f" ({named} name others)" if "the columns [" in str(error) else ""
+        raise CommandError(f"{error}{hint}", FAILED) from error
 
 
 def with_files(clips: list[LabelledClip], on_error: str) -> list[LabelledClip]:
@@ -134,6 +154,14 @@ def check_labels(clips: Sequence[LabelledClip], labels: Any) -> None:
                 raise CommandError(
                     f"{clip.place}: the label {name!r} is not among {listed}", FAILED
                 )
+
+
+def as_in_python(labels: list[str]) -> list[Any]:
+    """Return labels that are all written as numbers or booleans as such."""
+    from merclip.datasets._table import numbers_in
+
+    numbers = numbers_in(labels)
+    return [numbers.get(label, label) for label in labels]
 
 
 def with_place(message: str, clips: Sequence[LabelledClip]) -> str:
@@ -169,14 +197,16 @@ def _warn_of(lost: Sequence[str], n_rows: int) -> None:
     say("warning", f"{len(lost)} of {n_rows} rows {verb} left out: {named}{more}")
 
 
-def _lacking(row: Any) -> str | None:
+def _lacking(row: Row) -> str | None:
     """Return what a row lacks, as a sentence."""
     if not row.has_clip:
         return f"{row.place} has no video, audio, text"
     return f"{row.place} has no label" if row.label is None else None
 
 
-def _labelled_clip(row: Any) -> LabelledClip:
+def _labelled_clip(row: Row) -> LabelledClip:
     label = list(row.label) if isinstance(row.label, tuple) else row.label
+    # At the command line labels are words; whole numbers of JSON Lines become such.
+    label = str(label) if isinstance(label, int) else label
     values = {**row.values, "id": row.name}
     return LabelledClip(row.place, values, label, row.group, row.split)

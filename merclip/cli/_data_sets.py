@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from merclip.cli._arguments import given
 from merclip.cli._console import CommandError, say
-from merclip.cli._data import LabelledClip, read_data, with_files
+from merclip.cli._data import LabelledClip, columns_of, read_data, with_files
 
 if TYPE_CHECKING:
     from merclip.datasets import Dataset
@@ -63,7 +63,7 @@ def load(arguments: argparse.Namespace, data: str, dataset: str | None) -> Loade
         return _from_file(arguments, path)
     if dataset is None and not path.is_dir():
         raise CommandError(f"{data!r} cannot be read: there is no such file or folder")
-    for name in given(arguments, "group_column", "split_column"):
+    for name in given(arguments, "group_column", "split_column", "score_range"):
         raise CommandError(f"--{name.replace('_', '-')} is for a file; a folder has its own")
     loaded = _from_folder(path) if dataset is None else _from_data_set(arguments, path, dataset)
     say("data", str(loaded.report).splitlines()[0])
@@ -78,6 +78,13 @@ def renamed(loaded: Loaded, names: Mapping[str, str]) -> Loaded:
 
     rows = [replace(row, label=_renamed(row.label, names)) for row in loaded.rows]
     return Loaded(rename_labels(loaded.data, names), rows, loaded.path)
+
+
+def numbered(loaded: Loaded) -> Loaded:
+    """Give labels that are written as numbers or booleans as such, as Python users would."""
+    from merclip.datasets.own import as_numbers
+
+    return replace(loaded, data=as_numbers(loaded.data))
 
 
 def labels_of(data: Dataset) -> set[Any]:
@@ -97,19 +104,16 @@ def _renamed(label: Any, names: Mapping[str, str]) -> Any:
 def _from_file(arguments: argparse.Namespace, path: Path) -> Loaded:
     for name in given(arguments, "target", "use"):
         raise CommandError(f"--{name} is for --dataset")
-    rows = read_data(
-        path,
-        multi_label=arguments.multi_label,
-        group_column=arguments.group_column,
-        label_column=arguments.label_column,
-        text_column=arguments.text_column,
-        split_column=arguments.split_column,
-        scores=arguments.scores,
-        on_error=arguments.on_error,
-    )
+    columns = columns_of(arguments, arguments.label_column)
+    rows = read_data(path, columns=columns, on_error=arguments.on_error)
     if arguments.on_error == "raise":
         with_files(rows, "raise")
-    return Loaded(_data_set(rows, path, arguments.scores), rows, path)
+    data = _data_set(rows, path, arguments.scores)
+    if arguments.scores:
+        from merclip.datasets.own import on_scale
+
+        data = on_scale(data, arguments.score_range)
+    return Loaded(data, rows, path)
 
 
 def _data_set(rows: Sequence[LabelledClip], path: Path, scores: bool) -> Dataset:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from merclip._shown import cell
 from merclip.cli._console import CommandError, say
 
 if TYPE_CHECKING:
@@ -39,17 +40,20 @@ def write_report(report: Report, directory: Path) -> None:
 
 def write_predictions(report: Report, path: Path) -> None:
     """Write one row for each clip, condition, seed and fold."""
+    from merclip.results import score_columns
+
     names = list(report.labels)
+    ours = ("condition", "seed", "fold", "id", "truth", "predicted")
     with open(path, "w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["condition", "seed", "fold", "id", "truth", "predicted", *names])
+        rows.writerow(map(cell, (*ours, *score_columns(names, ours))))
         for condition in report.conditions:
             for run in condition.runs:
                 place = ["" if number is None else number for number in (run.seed, run.fold)]
                 answers = run.kind.answers(names, run.truth, run.probability, run.threshold)
                 for clip, pair, row in zip(run.ids, answers, run.probability, strict=True):
                     scores = [f"{score:.6f}" for score in row]
-                    rows.writerow([condition.name, *place, clip, *pair, *scores])
+                    rows.writerow(map(cell, (condition.name, *place, clip, *pair, *scores)))
 
 
 def _draw(report: Report, directory: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ORDER = ("video", "audio", "text")
 _GAP = "  "
+_MARK = " !"
 _WIDEST_NAME, _WIDEST_LABEL, _WIDEST_OTHER = 24, 18, 18
 _WIDEST_BAR_LABEL, _LONGEST_BAR, _MOST_BARS = 44, 30, 20
 
@@ -39,12 +40,15 @@ class TableWriter:
         self.label_width = min(_WIDEST_LABEL, max(5, widest, *(width(x) for x in labels)))
         text = any(row.text for row in rows.given)
         possible = ["video+audio"] * rows.has_media + ["text"] * text
-        self.used_width = len("+".join(possible))
+        self.used_width = len("+".join(possible)) + len(_MARK)
+        self.faces_width = len("faces") * rows.has_media
+        self.marked = False
 
     def begin(self) -> None:
         """Write the head of the columns."""
         head = [pad("file", self.name_width), pad("label", self.label_width), "score"]
-        self._line(_GAP.join([*head, pad("used", self.used_width), "others"]))
+        faces = ["faces"] * bool(self.faces_width)
+        self._line(_GAP.join([*head, pad("used", self.used_width), *faces, "others"]))
 
     def write(self, prediction: Prediction, row: Row) -> None:
         """Write one line."""
@@ -59,12 +63,19 @@ class TableWriter:
         held = [str(label) for label, _ in _ranked(prediction) if label in prediction.labels]
         label = self._cell(", ".join(held) or "-", self.label_width)
         score = "" if prediction.label is None else f"{prediction.scores[prediction.label]:.2f}"
-        used = pad(modalities(prediction) or "nothing", self.used_width)
-        start = _GAP.join([name, label, score.rjust(5), used])
+        mark = _MARK if prediction.warnings else ""
+        self.marked = self.marked or bool(mark)
+        used = pad((modalities(prediction) or "nothing") + mark, self.used_width)
+        cells = [name, label, score.rjust(5), used]
+        if self.faces_width:
+            cells.append(("" if prediction.faces is None else str(prediction.faces)).rjust(5))
+        start = _GAP.join(cells)
         self._line(start + self._others(prediction, self.total - width(start)))
 
     def end(self) -> None:
-        """Do nothing."""
+        """Explain the mark of rows that have it."""
+        if self.marked:
+            self._line(f"{_MARK.strip()} something of the clip could not be used; json says what")
 
     def _others(self, prediction: Prediction, room: int) -> str:
         """Return the labels after the best one, as many as there is room for."""
@@ -104,7 +115,7 @@ class BarsWriter:
         if prediction.error is not None:
             _put(self.stream, f"{plain(prediction.id or '')}  error: {reason(prediction)}")
             return
-        _put(self.stream, f"{plain(prediction.id or '')}  ({modalities(prediction) or 'nothing'})")
+        _put(self.stream, f"{plain(prediction.id or '')}  ({_rests_on(prediction)})")
         ranked = prediction.top(_MOST_BARS)
         names = [cut(str(label), self._label_room(), ellipsis=self.ellipsis) for label, _ in ranked]
         columns = max(width(name) for name in names)
@@ -115,12 +126,22 @@ class BarsWriter:
             _put(self.stream, (start + self.block * round(score * longest)).rstrip())
         if len(prediction) > len(ranked):
             _put(self.stream, f"  and {len(prediction) - len(ranked)} more with lower scores")
+        for warning in prediction.warnings:
+            _put(self.stream, f"! {one_line(in_shell(warning))}")
 
     def end(self) -> None:
         """Do nothing."""
 
     def _label_room(self) -> int:
         return min(_WIDEST_BAR_LABEL, terminal_width() - 18)
+
+
+def _rests_on(prediction: Prediction) -> str:
+    """Return what an answer rests on, with the frames in which a face was found."""
+    used, faces = modalities(prediction) or "nothing", prediction.faces
+    if faces is None:
+        return used
+    return f"{used}, face in {faces} {'frame' if faces == 1 else 'frames'}"
 
 
 def _ranked(prediction: Prediction) -> list[tuple[Label, float]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from merclip._shown import cell, json_text
 from merclip.cli._console import beside_bar
 from merclip.cli._resume import RUN
-from merclip.cli._table import BarsWriter, TableWriter, modalities
+from merclip.cli._table import BarsWriter, TableWriter
+from merclip.results import table_columns
 
 if TYPE_CHECKING:
     from merclip.cli._clips import Row, Rows
@@ -55,7 +56,7 @@ def writer_for(
     if form == "json":
         return JsonWriter(stream)
     if form == "csv":
-        return CsvWriter(stream, labels)
+        return CsvWriter(stream, labels, any(row.group is not None for row in rows.given))
     if rows.single:
         return BarsWriter(stream)
     return TableWriter(stream, rows, labels, multi_label)
@@ -102,43 +103,46 @@ class JsonWriter:
 
 
 class CsvWriter:
-    """The columns id, label, one for each label, modalities_used, faces and error."""
+    """The columns id, label, one for each label, modalities_used, faces, warnings and error.
 
-    def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
+    Behind id stands group, where rows have one.
+    """
+
+    def __init__(self, stream: TextIO, labels: Sequence[str], grouped: bool) -> None:
         self.stream = stream
-        self.labels = labels
+        self.columns = table_columns(labels, grouped=grouped)
+        self.grouped = grouped
         self.rows = csv.writer(stream, lineterminator="\n")
 
     def begin(self) -> None:
         """Write the header."""
-        self._row(["id", "label", *self.labels, "modalities_used", "faces", "error"])
+        self._row(self.columns)
 
     def write(self, prediction: Prediction, row: Row) -> None:
         """Write one row; several labels are joined by ``|``."""
-        scores = [prediction.scores[label] for label in self.labels]
-        self._row(
-            [
-                prediction.id or "",
-                "|".join(map(str, prediction.labels)),
-                *("" if math.isnan(score) else f"{score:.6f}" for score in scores),
-                modalities(prediction),
-                "" if prediction.faces is None else str(prediction.faces),
-                prediction.error or "",
-            ]
-        )
+        clip, _, *values = prediction.to_row()
+        held = "|".join(map(str, prediction.labels))
+        group = [row.group] if self.grouped else []
+        self._row([clip, *group, held, *map(_written, values)])
 
     def end(self) -> None:
         """Do nothing."""
 
-    def _row(self, values: Sequence[str]) -> None:
+    def _row(self, values: Sequence[Any]) -> None:
         with beside_bar():
-            self.rows.writerow(values)
+            self.rows.writerow(map(cell, values))
             self.stream.flush()
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6f}"
+    return value
 
 
 def _json(value: Any, stream: TextIO, indent: int | None = None) -> str:
     unicode = (stream.encoding or "").lower().startswith("utf")
-    return json.dumps(value, ensure_ascii=not unicode, indent=indent)
+    return json_text(value, indent=indent, ascii_only=not unicode)
 
 
 def _put(stream: TextIO, text: str) -> None:

@@ -26,6 +26,7 @@ from merclip.cli._arguments import (
     given,
     learning_rate,
     model_parameters,
+    number,
     read_labels,
     seed,
 )
@@ -39,11 +40,13 @@ from merclip.cli._console import (
     short_messages,
 )
 from merclip.cli._data import SEPARATOR, check_labels, with_place
-from merclip.cli._data_sets import DATASETS, Loaded, labels_of, load, renamed
+from merclip.cli._data_sets import DATASETS, Loaded, labels_of, load, numbered, renamed
 from merclip.cli._protocols import PROTOCOLS, SEEDS, SHOTS, check_protocol, measure
 
 if TYPE_CHECKING:
     from merclip.evaluation import Report
+
+_WORDS = " (say what the labels mean: --map 0=sad 1=happy, or --labels-file)"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -55,6 +58,8 @@ def run(argv: Sequence[str]) -> int:
     for part in (loaded, train):
         if part is not None:
             check_labels(part.rows, None if arguments.scores else labels)
+    if labels is None:
+        loaded, train = numbered(loaded), None if train is None else numbered(train)
     if labels is None and train is None and arguments.protocol != "wordings":
         labels = _labels_of(loaded, arguments)
     with short_messages(debugging(argv)):
@@ -211,6 +216,13 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--scores", action="store_true", help="labels are sentiment: numbers, 0 is neutral"
     )
     group.add_argument(
+        "--score-range",
+        nargs=2,
+        type=number,
+        metavar=("LOW", "HIGH"),
+        help="--scores: their scale, such as 1 9 or 0 1; default -3 3",
+    )
+    group.add_argument(
         "--map",
         nargs="+",
         action="extend",
@@ -243,6 +255,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.data is None:
         raise CommandError("there is no DATA: put it first, merclip evaluate DATA.csv")
     check_protocol(arguments)
+    if arguments.score_range is not None and not arguments.scores:
+        raise CommandError("--score-range is for --scores")
     if arguments.dataset is None:
         for name in given(arguments, "target", "use"):
             raise CommandError(f"--{name} is for --dataset")
@@ -316,7 +330,9 @@ def _report(
     try:
         report = measure(arguments, classifier, loaded, train, labels)
     except MerclipError as error:
-        raise type(error)(with_place(str(error), rows)) from error
+        numbers = labels is not None and not all(isinstance(name, str) for name in labels)
+        hint = _WORDS if numbers else ""
+        raise type(error)(with_place(str(error), rows) + hint) from error
     if arguments.intervals is None:
         return report
     return report.with_intervals(n_resamples=arguments.intervals)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from merclip._shown import visible
 from merclip.cli._arguments import (
     RATES,
     Parser,
@@ -41,7 +42,9 @@ from merclip.cli._console import (
 from merclip.cli._data import (
     SEPARATOR,
     LabelledClip,
+    as_in_python,
     check_labels,
+    columns_of,
     read_data,
     with_files,
     with_place,
@@ -64,14 +67,8 @@ def run(argv: Sequence[str]) -> int:
         raise CommandError("say where the model is saved: --out DIR")
     out = Path(arguments.out)
     _check_out(out)
-    clips = read_data(
-        Path(arguments.data),
-        multi_label=arguments.multi_label,
-        group_column=arguments.group_column,
-        label_column=arguments.label_column,
-        text_column=arguments.text_column,
-        on_error=arguments.on_error,
-    )
+    columns = columns_of(arguments, arguments.label_column)
+    clips = read_data(Path(arguments.data), columns=columns, on_error=arguments.on_error)
     kept = with_files(clips, arguments.on_error)
     labels = read_labels(arguments)
     check_labels(kept, labels)
@@ -216,10 +213,11 @@ def _fit(
         **given(arguments, *names, "checkpoint_dir", "face", "frames"),
     )
     groups = None if arguments.group_column is None else [clip.group for clip in clips]
+    y = [clip.label for clip in clips]
+    if labels is None and not arguments.multi_label:
+        y = as_in_python(y)
     try:
-        return classifier.fit(
-            [clip.values for clip in clips], [clip.label for clip in clips], groups=groups
-        )
+        return classifier.fit([clip.values for clip in clips], y, groups=groups)
     except MerclipError as error:
         raise type(error)(with_place(str(error), clips)) from error
 
@@ -239,6 +237,6 @@ def _finish(
     if arguments.group_column is not None and not held_out(classifier):
         say("fit", "--group-column had no effect: no clips were held out (see --validation)")
     for name, value in summary(classifier, clips, n_lost):
-        print(f"{name:<8}  {value}")
+        print(f"{name:<8}  {visible(value)}")
     print(f"{'saved in':<8}  {out} (use it: merclip predict FILE --model {out})")
     return status_of_signal() if classifier.interrupted_ else DONE

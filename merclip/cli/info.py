@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import platform
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from merclip._shown import json_text, visible
 from merclip.cli._arguments import (
     Parser,
     add_debug_argument,
@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
         found = {"versions": _versions(), "devices": _devices(), "model": model}
         failed = arguments.check and error is None and not model["check"]["passed"]
     if arguments.format == "json":
-        print(json.dumps(found, indent=2))
+        print(json_text(found, indent=2, ascii_only=True))
     else:
         _print_table(found)
     if error is not None:
@@ -183,7 +183,7 @@ def _print_table(found: dict[str, Any]) -> None:
 
 
 def _line(name: str, value: str) -> None:
-    sys.stdout.write(f"{name:<14}  {value}".rstrip() + "\n")
+    sys.stdout.write(visible(f"{name:<14}  {value}".rstrip()) + "\n")
 
 
 def _shown(name: str, value: Any) -> str:

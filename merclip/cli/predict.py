@@ -16,6 +16,7 @@ from merclip.cli._arguments import (
     EXIT_STATUS,
     Parser,
     add_anchor_arguments,
+    add_column_arguments,
     add_debug_argument,
     add_label_arguments,
     add_model_arguments,
@@ -72,12 +73,15 @@ def _parser() -> Parser:
         prog="merclip predict",
         usage="merclip predict FILE... --labels LABEL... [options]",
         description="Say which emotion each clip shows. A FILE is a video or a sound; a video "
-        "brings its own sound.",
+        "brings its own sound. Or it is a table, DATA.csv or DATA.jsonl, as of merclip fit: with "
+        "at least one of the columns video, audio and text, and perhaps id, start and end.",
         epilog=examples(
             "merclip predict clip.mp4 --labels happy sad angry",
             'merclip predict clip.mp4 --text "You did what?" --labels happy "quietly furious"',
             'merclip predict --text "What a day!" --labels happy sad',
             "merclip predict clips/*.mp4 --labels happy sad --format csv > result.csv",
+            "merclip predict DATA.csv --text-column Utterance --labels happy sad --format csv",
+            "merclip predict --text - --labels happy sad < lines.txt",
             "find clips -name '*.mp4' | merclip predict --files-from - --labels happy sad \\",
             "    --format jsonl --output result.jsonl --resume",
             "merclip predict --labels happy sad -- clip.mp4",
@@ -98,7 +102,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         help="what is said; repeat it to pair texts with FILEs in their order. Alone, it is "
-        "classified by itself",
+        "classified by itself; - reads one text a line from stdin",
     )
     clip.add_argument(
         "--audio",
@@ -116,6 +120,11 @@ def _parser() -> Parser:
         default="nan",
         help="what a clip that cannot be read does: nan (default) gives it a row that says why, "
         "skip none, raise ends the run",
+    )
+    table = parser.add_argument_group("table (FILE is a .csv or .jsonl)")
+    add_column_arguments(table, "text")
+    table.add_argument(
+        "--group-column", metavar="NAME", help="speaker or dialogue, shown beside the id"
     )
     add_label_arguments(parser, "those that the model was saved with")
     add_anchor_arguments(parser)
@@ -169,6 +178,8 @@ def _check_options(arguments: argparse.Namespace, rows: Rows) -> None:
         raise CommandError("--text is empty")
     if arguments.resume and (arguments.output is None or arguments.format != "jsonl"):
         raise CommandError("--resume goes with --format jsonl and --output FILE")
+    if arguments.output is None and sys.__stdout__ is None:
+        raise CommandError("stdout is closed: give --output FILE", FAILED)
     if arguments.output is not None:
         _check_output(arguments.output, rows)
 
@@ -180,7 +191,7 @@ def _check_output(output: str, rows: Rows) -> None:
     if not os.path.exists(output):
         return
     # What comes from stdin cannot be looked through before.
-    every = rows.given if rows.streams else [*rows, Row(rows.listing)]
+    every = rows.given if rows.streams else [*rows, Row(rows.listing), Row(rows.table)]
     inputs = (path for row in every for path in (row.file, row.audio) if path is not None)
     if reads_like_media(output) or any(_same_file(output, path) for path in inputs):
         raise CommandError(f"--output {output!r} is one of the inputs, or another recording")

@@ -53,7 +53,7 @@ class Dataset:
     y : ndarray of shape (n,)
         One label for each clip; tuples of labels where a clip may have several
         or none; or float scores.
-    labels : tuple of str
+    labels : tuple of str, or of numbers as in `y`
         The labels of the task, in the data set's own order, also those that no
         clip has; empty for scores.
     groups : ndarray of shape (n,), str, or None
@@ -79,7 +79,7 @@ class Dataset:
     name: str
     clips: Clips
     y: Array
-    labels: tuple[str, ...]
+    labels: tuple[Any, ...]
     groups: Array | None
     splits: Array | None
     report: LoadReport
@@ -281,7 +281,7 @@ class Collector:
         except TypeError:
             raise InputError("Labels are strings in some rows and numbers in others.") from None
 
-    def dataset(self, labels: Sequence[str]) -> Dataset:
+    def dataset(self, labels: Sequence[Any]) -> Dataset:
         """Return what was gathered.
 
         Raises

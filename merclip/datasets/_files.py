@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from merclip.datasets._report import Kind
 from merclip.errors import DatasetNotFoundError, InputError, InputTypeError
@@ -18,6 +20,14 @@ Folder: TypeAlias = "str | os.PathLike[str]"
 _POINTER = b"version https://git-lfs"
 _POINTER_BYTES = 200
 _N_SHOWN = 8
+FALLBACK = "cp1252"
+_BEGINNING = 4096
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins like that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,18 @@ def parts_to_use(modalities: Iterable[str], known: Sequence[str]) -> tuple[str, 
 
 
 def read_text(path: Path) -> str:
-    """Read UTF-8, with a byte order mark or without, or else Windows' cp1252.
+    """Read text as `decoded` understands it.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        The file cannot be opened.
+    """
+    return decoded(read_bytes(path))[0]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds.
 
     Raises
     ------
@@ -123,13 +144,36 @@ def read_text(path: Path) -> str:
         The file cannot be opened.
     """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DatasetNotFoundError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+
+
+def decoded(data: bytes) -> tuple[str, str]:
+    """Return a text and its encoding, found by its byte order mark or by its bytes.
+
+    It is UTF-8, UTF-16 or UTF-32, as Excel's "Unicode text", or else Windows' cp1252.
+    """
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    if encoding is None and b"\0" in data[:_BEGINNING]:
+        # Of Latin letters every second byte is zero.
+        even, odd = data[:_BEGINNING:2].count(0), data[1:_BEGINNING:2].count(0)
+        encoding = "utf-16-be" if even > odd else "utf-16-le"
     try:
-        return data.decode("utf-8-sig")
+        found = encoding or "utf-8-sig"
+        return data.decode(found), found
     except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+        return data.decode(FALLBACK, errors="replace"), FALLBACK
+
+
+@contextlib.contextmanager
+def cells_of_any_length() -> Iterator[None]:
+    """Lift the csv module's limit of 131,072 letters a cell."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def read_rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
@@ -140,30 +184,17 @@ def read_rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
     InputError
         A column is not there, or the file is not CSV.
     """
-    return [
-        {name: value or "" for name, value in row.items() if isinstance(name, str)}
-        for _, row in numbered_rows(path, needed)
-    ]
-
-
-def numbered_rows(
-    path: Path, needed: Iterable[str], **dialect: Any
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of a CSV file as the csv module gives them, each with its line.
-
-    Raises
-    ------
-    InputError
-        A column is not there, or the file is not CSV.
-    """
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), **dialect)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
-        found = list(reader.fieldnames or ())
-        lacking = [name for name in needed if name not in found]
-        if lacking:
-            raise InputError(f"{str(path)!r} has the columns {found}; it lacks {lacking}.")
-        for row in reader:
-            yield reader.line_num, row
+        with cells_of_any_length():
+            found = list(reader.fieldnames or ())
+            lacking = [name for name in needed if name not in found]
+            if lacking:
+                raise InputError(f"{str(path)!r} has the columns {found}; it lacks {lacking}.")
+            return [
+                {name: value or "" for name, value in row.items() if isinstance(name, str)}
+                for row in reader
+            ]
     except csv.Error as error:
         # The line that fails is not counted yet.
         raise InputError(f"{str(path)!r} line {reader.line_num + 1} is not CSV: {error}") from error

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from merclip.datasets._dataset import Collector, Dataset
 from merclip.datasets._files import Folder, Origin, file_names, read_text
-from merclip.datasets._table import MEDIA, Columns, Row, read_table, split_name
+from merclip.datasets._table import MEDIA, Columns, Row, numbers_in, read_table, split_name
 from merclip.errors import DatasetNotFoundError, InputError
 from merclip.types import Clip
 
@@ -25,6 +29,9 @@ def load_clips(
     split: str | None = None,
     multi_label: bool = False,
     scores: bool = False,
+    score_range: tuple[float, float] | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
 ) -> Dataset:
     """Load labelled clips of one's own.
 
@@ -46,12 +53,22 @@ def load_clips(
     multi_label : bool
         A clip has any number of labels, joined by ``|`` or a list in JSON Lines.
     scores : bool
-        Labels are numbers, such as sentiment from -3 to 3.
+        Labels are sentiment from -3 (negative) to 3 (positive).
+    score_range : (lowest, highest), optional
+        The scale of scores that lie on another one, such as ``(1, 9)`` or ``(0, 1)``; they
+        are brought to -3 to 3.
+    encoding : str, optional
+        Of the file, such as "cp1251"; by default it is found: UTF-8, UTF-16 or, with a
+        warning, Windows' cp1252.
+    delimiter : str, optional
+        What divides the columns of CSV; by default it is found: a comma, a semicolon, a
+        tab or a bar.
 
     Returns
     -------
     Dataset
-        `labels` are sorted; scores have none.
+        `labels` are sorted; scores have none. Where all labels of CSV are digits, or all
+        are True and False, `y` holds numbers or booleans, as they would be in Python.
 
     Raises
     ------
@@ -59,7 +76,7 @@ def load_clips(
         There is no such file or folder, or it holds no clip.
     InputError
         A column is missing or misspelt, or a row cannot be read; the message
-        names the line.
+        names the line. Or scores are on another scale.
 
     Examples
     --------
@@ -68,21 +85,58 @@ def load_clips(
     >>> data
     Dataset(lines.csv: 24 clips, train 12, valid 6, test 6)
     """
+    if score_range is not None and not scores:
+        raise InputError("score_range goes with scores=True.")
     source = Path(path)
     origin = Origin(source.name)
     rows = Collector(origin, source)
     if source.is_dir():
-        if group is not None or split is not None or multi_label or scores:
+        if any((group, split, multi_label, scores, encoding, delimiter)):
             raise InputError(
-                "group, split, multi_label and scores go with a CSV or JSON Lines file."
+                "group, split, multi_label, scores, encoding and delimiter go with a CSV or JSON "
+                "Lines file."
             )
         _add_folder(rows, source)
     elif source.is_file():
-        for row in read_table(source, Columns(label, group, split, multi_label, scores)):
+        columns = Columns(
+            label, group, split, multi_label, scores, encoding=encoding, delimiter=delimiter
+        )
+        for row in read_table(source, columns):
             _add_row(rows, row)
     else:
         raise DatasetNotFoundError(f"There is no file or folder {str(source)!r}: check the path.")
-    return rows.dataset(() if scores else rows.labels_seen())
+    data = rows.dataset(() if scores else rows.labels_seen())
+    if scores:
+        return on_scale(data, score_range)
+    return data if source.is_dir() else as_numbers(data)
+
+
+def on_scale(data: Dataset, score_range: Sequence[float] | None) -> Dataset:
+    """Return the data set with its scores brought to sentiment from -3 to 3."""
+    from merclip.evaluation.sentiment import to_sentiment
+
+    return replace(data, y=to_sentiment(data.y, score_range))
+
+
+def as_numbers(data: Dataset) -> Dataset:
+    """Return the data set with numbers or booleans for labels that are written as such.
+
+    Raises
+    ------
+    InputError
+        Some are fractions.
+    """
+    if data.y.dtype.kind not in "US":
+        return data
+    numbers = numbers_in(data.labels)
+    if not numbers:
+        return data
+    if fractions := [name for name, value in numbers.items() if isinstance(value, float)]:
+        raise InputError(
+            f"{data.name} has labels such as {fractions[0]}: scores=True takes them as sentiment."
+        )
+    y = np.array([numbers[name] for name in data.y.tolist()])
+    return replace(data, y=y, labels=tuple(sorted(set(numbers.values()))))
 
 
 def _add_row(rows: Collector, row: Row) -> None:

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from merclip.errors import InputError, InputTypeError
+from merclip._warn import warn
+from merclip.errors import InputError, InputTypeError, MerclipWarning
 from merclip.evaluation import checks
 
 Array = np.ndarray[Any, Any]
 Metric = Callable[[Any, Any], float]
+FEW = 20
+"""Of fewer groups or clips an interval is too narrow, and says so."""
 
 
 class Interval(NamedTuple):
@@ -202,6 +205,7 @@ def run_intervals(
     names = sorted(set().union(*owners))
     if len(names) < 2:
         raise InputError("At least two clips or groups are needed to resample.")
+    warn_of_few(len(names), "clips" if runs[0].groups is None else "groups")
     generator = np.random.default_rng(random_state)
     drawn = generator.integers(len(names), size=(n_resamples, len(names)))
     times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
@@ -220,6 +224,17 @@ def run_intervals(
         )
         for name in found[0]
     }
+
+
+def warn_of_few(number: int, what: str) -> None:
+    """Say that an interval rests on few groups or clips."""
+    if number < FEW:
+        warn(
+            MerclipWarning(
+                f"The interval rests on {number} {what}: with fewer than {FEW} it is probably too "
+                "narrow."
+            )
+        )
 
 
 def _resampled(run: Any, times: Array) -> dict[str, Array]:
@@ -288,6 +303,7 @@ def _members(groups: Any, n_clips: int) -> list[Array]:
         raise InputError(
             f"At least two {'clips' if groups is None else 'groups'} are needed to resample."
         )
+    warn_of_few(len(sizes), "clips" if groups is None else "groups")
     return np.split(np.argsort(owners, kind="stable"), np.cumsum(sizes)[:-1])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from merclip._shown import json_text
 from merclip.errors import InputError
 from merclip.evaluation.condition import Condition, Run
 from merclip.evaluation.kinds import Kind
@@ -194,9 +194,13 @@ class Report:
             )
             return replace(condition, intervals=found)
 
-        grouped = all(run.groups is not None for c in self.conditions for run in c.runs)
+        runs = [run for condition in self.conditions for run in condition.runs]
+        grouped = all(run.groups is not None for run in runs)
+        owners = [(grouped and run.groups) or run.ids for run in runs]
+        drawn = {str(name) for names in owners for name in names}
         how = {
             "resampled": "groups" if grouped else "clips",
+            "n_resampled": len(drawn),
             "n_resamples": n_resamples,
             "confidence": confidence,
             "random_state": random_state,
@@ -234,7 +238,7 @@ class Report:
         -------
         str
         """
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        return json_text(self.to_dict(), indent=2)
 
     def to_markdown(self) -> str:
         """Return tables of the measures, classes and confusions, and what they rest on.

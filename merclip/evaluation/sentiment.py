@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,69 @@ from merclip.evaluation import checks
 
 Array = np.ndarray[Any, Any]
 
+_ADVICE = (
+    "load_clips(..., score_range=(1, 9)) or --score-range 1 9 takes scores on another scale, such "
+    "as 1 to 9 or 0 to 1."
+)
+
 HIGHEST = 3.0
 """Sentiment of CMU-MOSI and CMU-MOSEI lies in [-HIGHEST, HIGHEST]."""
+
+
+def to_sentiment(scores: Any, score_range: Sequence[float] | None = None) -> Array:
+    """Bring scores to sentiment from -3 to 3.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n,), float
+    score_range : (lowest, highest), optional
+        Of the scale of the scores, such as ``(1, 9)``; its middle is neutral. By default
+        they are sentiment from -3 to 3 already.
+
+    Returns
+    -------
+    ndarray of shape (n,), float
+
+    Raises
+    ------
+    InputError
+        A score lies outside the range; or, where none is given, no score is negative, so
+        that the scale is probably another.
+
+    Examples
+    --------
+    >>> from merclip.evaluation.sentiment import to_sentiment
+    >>> to_sentiment([1, 5, 9], (1, 9)).tolist()
+    [-3.0, 0.0, 3.0]
+    """
+    found = checks.finite(scores, "scores")
+    if score_range is not None:
+        low, high = checks.finite(score_range, "score_range").tolist()
+        if low >= high:
+            raise InputError(f"score_range is (lowest, highest), got {tuple(score_range)}.")
+        check_scale(found, low, high)
+        return np.asarray((found - (low + high) / 2) * (2 * HIGHEST / (high - low)))
+    check_scale(found, -HIGHEST, HIGHEST)
+    if found.size and found.min() >= 0 < found.max():
+        raise InputError(
+            f"Scores are sentiment from -3 (negative) to 3 (positive), and none of these, from "
+            f"{found.min():g} to {found.max():g}, is negative: {_ADVICE}"
+        )
+    return found
+
+
+def check_scale(scores: Array, low: float = -HIGHEST, high: float = HIGHEST) -> None:
+    """Refuse scores outside a range.
+
+    Raises
+    ------
+    InputError
+    """
+    if scores.size and not (low <= scores.min() and scores.max() <= high):
+        raise InputError(
+            f"Scores lie from {low:g} (negative) to {high:g} (positive), and these from "
+            f"{scores.min():g} to {scores.max():g}: {_ADVICE}"
+        )
 
 
 def sentiment_scores(truth: Any, predicted: Any) -> dict[str, float]:

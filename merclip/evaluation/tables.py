@@ -8,6 +8,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from merclip._shown import cell, markdown_text
+from merclip.evaluation.intervals import FEW
+
 if TYPE_CHECKING:
     from merclip.evaluation.condition import Condition
     from merclip.evaluation.report import Report
@@ -23,9 +26,9 @@ def markdown(report: Report) -> str:
             f"# Evaluation: {report.protocol}",
             _summary(report),
             _measures(report.conditions),
-            f"## Each label ({last.name})",
+            f"## Each label ({markdown_text(last.name)})",
             _classes(report, last),
-            f"## Confusions ({last.name})",
+            f"## Confusions ({markdown_text(last.name)})",
             *_confusion(report, last),
             *_skipped(report),
             "## What this rests on",
@@ -45,18 +48,20 @@ def comma_separated(report: Report) -> str:
             ends = (condition.intervals or {}).get(name)
             lower, upper = (None, None) if ends is None else (ends.lower, ends.upper)
             values = [_exact(value) for value in (mean[name], std[name], lower, upper)]
-            rows.writerow([condition.name, name, *values, len(condition.runs)])
+            rows.writerow([cell(condition.name), name, *values, len(condition.runs)])
     return file.getvalue()
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of Markdown; the first row is its head, the first column text."""
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    """Return a table of Markdown; the first row is its head, the first column text.
+
+    Text of users is `markdown_text` already.
+    """
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     padded = [
         [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
-        for row in [cells[0], rule, *cells[1:]]
+        for row in [rows[0], rule, *rows[1:]]
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in padded)
 
@@ -76,8 +81,10 @@ def _summary(report: Report) -> str:
     if spread:
         parts.append(f"mean ± standard deviation over {spread}")
     if report.resampling is not None:
-        share = report.resampling["confidence"]
-        parts.append(f"[{share:.0%} interval over {report.resampling['resampled']}]")
+        share, what = report.resampling["confidence"], report.resampling["resampled"]
+        number = report.resampling["n_resampled"]
+        few = ", so few that it is probably too narrow" if number < FEW else ""
+        parts.append(f"[{share:.0%} interval over {number} {what}{few}]")
     return "; ".join(parts) + "."
 
 
@@ -100,7 +107,7 @@ def _test_size(report: Report) -> str:
 
 def _measures(conditions: Sequence[Condition]) -> str:
     shown = {name: text for condition in conditions for name, text in condition.measures.items()}
-    head = ["measure", *(condition.name for condition in conditions)]
+    head = ["measure", *(markdown_text(condition.name) for condition in conditions)]
     columns = [_column(condition, shown) for condition in conditions]
     rows = zip(shown.values(), *columns, strict=True)
     return table([head, *map(list, rows)])
@@ -132,7 +139,7 @@ def _exact(value: float | None) -> str:
 def _classes(report: Report, condition: Condition) -> str:
     columns = condition.kind.columns
     rows = [
-        [_short(name), *(_of_class(scores, column) for column in columns)]
+        [markdown_text(_short(name)), *(_of_class(scores, column) for column in columns)]
         for name, scores in zip(report.labels, condition.per_class, strict=True)
     ]
     return table([["label", *columns.values()], *rows])
@@ -144,7 +151,7 @@ def _of_class(scores: Any, column: str) -> str:
 
 
 def _confusion(report: Report, condition: Condition) -> list[str]:
-    names = [_short(name) for name in report.labels]
+    names = [markdown_text(_short(name)) for name in report.labels]
     counts = condition.confusion
     summed = f", summed over {_spread(report)}." if _spread(report) else "."
     if counts.ndim == 3:
@@ -161,7 +168,9 @@ def _confusion(report: Report, condition: Condition) -> list[str]:
 def _skipped(report: Report) -> list[str]:
     if not report.skipped:
         return []
-    lines = [f"- {item.id}: {item.reason}" for item in report.skipped[:_MOST_SKIPPED]]
+    lines = [
+        f"- {markdown_text(f'{item.id}: {item.reason}')}" for item in report.skipped[:_MOST_SKIPPED]
+    ]
     more = len(report.skipped) - _MOST_SKIPPED
     return ["## Left out", "\n".join(lines + ([f"- and {more} more"] if more > 0 else []))]
 
@@ -174,7 +183,7 @@ def _facts(report: Report) -> str:
         lines.append("prompt: " + ", ".join(map(repr, report.prompt)))
     lines += [f"{_short(name)}: {' / '.join(texts)}" for name, texts in _described(report)]
     lines += [f"{name} {version}" for name, version in report.versions.items()]
-    return "\n".join(f"- {line}" for line in lines)
+    return "\n".join(f"- {markdown_text(line)}" for line in lines)
 
 
 def _data(facts: Mapping[str, Any], what: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from merclip._shown import json_text, markdown_text
 from merclip._version import __version__
 from merclip.errors import InputError
 from merclip.labels import LabelSet
@@ -151,27 +152,33 @@ def _check_origin(report: Report, checkpoint: Checkpoint) -> None:
 
 def _body(checkpoint: Checkpoint, labels: LabelSet | None, name: str, report: Report | None) -> str:
     names = [] if labels is None else [str(label) for label in labels.names]
-    example = ", ".join(repr(label) for label in names[:3]) or "'happy', 'sad'"
+    example = ", ".join(map(_quoted, names[:3])) or '"happy", "sad"'
     licence = licence_name(checkpoint.lineage) or "unknown"
+    title = name.rsplit("/", 1)[-1] if "path/to" not in name else "A merclip checkpoint"
     return f"""
-# {name.rsplit("/", 1)[-1] if "path/to" not in name else "A merclip checkpoint"}
+# {markdown_text(title)}
 
 Emotion classifier for video, sound and text, saved by merclip {__version__}.
 
-- Labels: {", ".join(names) or "none stored"}
-- Fusion order: {checkpoint.network.config.fusion}
-- Trained from: {checkpoint.lineage.get("base_model", "a new network")}
-- Licence of the weights that it was trained from: {licence}
+- Labels: {", ".join(map(markdown_text, names)) or "none stored"}
+- Fusion order: {markdown_text(checkpoint.network.config.fusion)}
+- Trained from: {markdown_text(checkpoint.lineage.get("base_model", "a new network"))}
+- Licence of the weights that it was trained from: {markdown_text(licence)}
 
 ```python
 from merclip import EmotionClassifier
 
-clf = EmotionClassifier.from_pretrained("{name}")
+clf = EmotionClassifier.from_pretrained({_quoted(name)})
 clf.predict(video="clip.mp4", labels=[{example}])
 ```
 
 {_measured(report)}
 """
+
+
+def _quoted(text: str) -> str:
+    """Return a string of Python that does not end the block of code in which it stands."""
+    return json_text(text).replace("```", r"\x60\x60\x60")
 
 
 def _measured(report: Report | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import re
@@ -172,6 +173,11 @@ def _from_file(file: Any, stack: ExitStack) -> Source:
     named = getattr(file, "name", None)
     name = named if isinstance(named, str) else "<stream>"
     try:
+        if inspect.iscoroutinefunction(file.read):
+            raise MediaTypeError(
+                f"{name} is read with await: pass its bytes, await file.read(), or the file below "
+                "it, file.file."
+            )
         if isinstance(file, io.TextIOBase) or isinstance(file.read(0), str):
             raise MediaTypeError(f'{name} is a text-mode file: open it with "rb".')
         if not _can_seek(file):

@@ -42,6 +42,15 @@ class ClipFeatures:
     error: str | None = None
     faces: int | None = None
 
+    def __repr__(self) -> str:
+        lengths = [
+            f"{name} {len(self.sequences[x])}"
+            for x, name in MODALITIES.items()
+            if x in self.sequences
+        ]
+        said = ", ".join(lengths) if self.error is None else f"error={self.error!r}"
+        return f"ClipFeatures({self.id!r}, {said or 'nothing'})"
+
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities that are present."""

@@ -13,6 +13,7 @@ from merclip.errors import InputError, LabelError
 from merclip.evaluation.kinds import MULTI_LABEL, ONE_OF_N, Kind, Sentiment
 from merclip.evaluation.protocols._task import Task
 from merclip.evaluation.report import Skipped
+from merclip.evaluation.sentiment import check_scale
 from merclip.inputs import as_clips, given_targets
 from merclip.labels import LabelSet, encode_label_sets, encode_targets, names_in
 from merclip.preprocess import Features
@@ -209,6 +210,7 @@ def _truth(kind: Kind, y: Any, labels: LabelSet) -> Array:
         scores = np.array([float(value) for value in y])
         if not np.isfinite(scores).all():
             raise LabelError("y has NaN or infinity, which is no sentiment; leave such clips out.")
+        check_scale(scores)
         return scores
     if kind is MULTI_LABEL:
         classes = labels.classes.tolist()

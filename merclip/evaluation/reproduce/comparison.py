@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from merclip._shown import json_text, markdown_text
 from merclip.evaluation.condition import Condition
 from merclip.evaluation.report import Report
 from merclip.evaluation.reproduce.paper import Table
@@ -88,7 +88,7 @@ class Comparison:
                 markdown_table(self._cells()),
                 *self.notes,
                 "## What this rests on",
-                "\n".join(f"- {line}" for line in self._facts()),
+                "\n".join(f"- {markdown_text(line)}" for line in self._facts()),
             ]
         )
 
@@ -117,7 +117,7 @@ class Comparison:
         -------
         str
         """
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        return json_text(self.to_dict(), indent=2)
 
     def to_csv(self) -> str:
         """Return one line for each row and measure, in percent.
