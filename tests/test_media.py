@@ -768,7 +768,7 @@ class TestArrays:
         with pytest.raises(InputError, match="start=9"):
             read_video_array(Video(np.zeros((5, 8, 8, 3), np.uint8), fps=5), start=9)
         with pytest.raises(InputError, match="start=9"):
-            read_audio_array(Audio(np.zeros(100), rate=100), start=9)
+            read_audio_array(Audio(np.zeros(1000), rate=1000), start=9)
 
 
 @pytest.mark.parametrize(
