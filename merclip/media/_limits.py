@@ -12,6 +12,16 @@ MAX_PIXELS = 64 * MEGA
 """Of a picture: more than any camera makes."""
 MAX_VIDEO_PIXELS = 36 * MEGA
 """Of a video's frames: 8192 x 4320. A decoder may hold twenty of them."""
+MAX_SHRUNK_PIXELS = 16 * MEGA
+"""Of a still picture that is taken: a larger one is scaled down, by a whole number."""
+MAX_SCANNED_PIXELS = 64 * MAX_PIXELS
+"""Of all scans of a JPEG file, each of which goes over the whole picture in a few bytes."""
+MAX_ASPECT = 8
+"""Of a pixel: what films are squeezed by is 2 or less."""
+MAX_DECODER_BYTES = 256 * MEGA
+"""Of the frames that a decoder's threads work at."""
+MAX_UNPACKED = 64 * MEGA
+"""Bytes of packets, beyond four times the file's own: some containers compress them."""
 MAX_KEPT_PIXELS = 104 * MEGA
 """Of all frames that are taken from a file, which are scaled down to it: twelve of 4K."""
 MAX_PACKETS = 4 * MEGA
@@ -34,12 +44,43 @@ _CUT = "cut it into parts first"
 
 def check_size(picture: Any, name: str, n_frames: int = 1) -> None:
     """Refuse pictures (or codecs) that claim an absurd size, as one of `n_frames`."""
-    width, height = int(picture.width or 0), int(picture.height or 0)
     limit = MAX_PIXELS if n_frames <= 1 else MAX_VIDEO_PIXELS
+    check_area(int(picture.width or 0), int(picture.height or 0), name, limit)
+
+
+def check_area(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
+    """Refuse a picture, or a part of one, of more pixels than a limit."""
     if width * height > limit:
         raise DecodeError(
             f"{name!r} claims frames of {width}x{height} pixels, more than "
             f"{limit // MEGA} megapixels: scale it down first."
+        )
+
+
+def check_scans(n_pixels: int, name: str) -> None:
+    """Refuse pictures that would have to be gone over again and again."""
+    if n_pixels > MAX_SCANNED_PIXELS:
+        raise DecodeError(
+            f"{name!r} is a JPEG file that goes over its picture far too often: save it anew."
+        )
+
+
+def check_aspect(aspect: float, name: str) -> None:
+    """Refuse videos whose pixels are far from square."""
+    if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+        raise DecodeError(
+            f"{name!r} claims pixels {aspect:.4g} times as wide as they are high, and from "
+            f"1/{MAX_ASPECT} to {MAX_ASPECT} can be right: correct its sample aspect ratio."
+        )
+
+
+def check_unpacked(n_bytes: int, n_bytes_of_file: int, name: str) -> None:
+    """Refuse files whose packets were compressed once more, far beyond what sound or film can."""
+    if n_bytes > MAX_UNPACKED + 4 * n_bytes_of_file:
+        raise DecodeError(
+            f"{name!r} has {n_bytes_of_file} bytes, and its packets more than "
+            f"{n_bytes // MEGA} MiB when they are unpacked: write it without compression of "
+            "its tracks."
         )
 
 

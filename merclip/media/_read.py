@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from merclip.media._limits import MAX_PIXELS, MAX_STREAMS, MEGA
 from merclip.media._scan import Scan, Times, Track, scan
 from merclip.media._sound import Samples, read_sound
 from merclip.media._source import Source, open_source
+from merclip.media._stills import SECONDS, Still, still_reader
 from merclip.types import ByteArray, FloatArray
 
 _WORTH_A_WARNING = 0.3
@@ -144,7 +146,7 @@ def read_media(
         except Exception as error:
             raise DecodeError(
                 f"{opened.name!r} cannot be decoded ({_reason(error)}): "
-                "check that it is a complete video or sound file."
+                "check that it is a complete picture, video or sound file."
             ) from error
 
 
@@ -177,6 +179,9 @@ def _reason(error: Exception) -> str:
 
 
 def _read(source: Source, request: _Request) -> Media:
+    read_still = still_reader(source)
+    if read_still is not None:
+        return _read_still(source, read_still, request)
     found = scan(source)
     video = found.video if request.want_video else None
     sound = found.sound if request.want_sound else None
@@ -187,6 +192,21 @@ def _read(source: Source, request: _Request) -> Media:
     if pictures is None and samples is None:
         raise _nothing_came_out(source, [t for t in (video, sound) if t], request)
     return _media(pictures, samples, request, _warnings(source, found, pictures, samples, request))
+
+
+def _read_still(
+    source: Source, read_still: Callable[[Source], Still], request: _Request
+) -> Media:
+    if not request.want_video:
+        raise _missing(source, request)
+    if request.start >= SECONDS:
+        raise InputError(
+            f"start={request.start:g} lies after the beginning of {source.name!r}, which is a "
+            "still picture: leave start away."
+        )
+    still = read_still(source)
+    pictures = Pictures(still.frames, np.zeros(1), min(SECONDS, request.end) - request.start)
+    return _media(pictures, None, request, still.warnings)
 
 
 def _read_frames(source: Source, track: Track | None, request: _Request) -> Pictures | None:
@@ -238,6 +258,10 @@ def _nothing_wanted_is_there(source: Source, found: Scan, request: _Request) -> 
             f"{source.name!r} has neither a video nor a sound stream that can be decoded: "
             "give a video or sound file."
         )
+    return _missing(source, request)
+
+
+def _missing(source: Source, request: _Request) -> MissingStreamError:
     missing, instead = ("video", "sound") if request.want_video else ("sound", "video")
     return MissingStreamError(
         f"{source.name!r} has no {missing} stream, only {instead}: "

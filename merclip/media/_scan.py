@@ -11,7 +11,14 @@ import av
 import numpy as np
 
 from merclip.media._claims import check_claims
-from merclip.media._limits import Work, check_packets, check_size
+from merclip.media._limits import (
+    Work,
+    check_aspect,
+    check_packets,
+    check_size,
+    check_unpacked,
+)
+from merclip.media._pixels import Look
 from merclip.media._source import Source, open_source
 from merclip.media._tags import check_notes
 
@@ -40,7 +47,7 @@ class Track:
     """Seconds that one frame lasts when nothing else is known."""
     claimed_end: float | None
     """Where the header says that the stream ends, in seconds."""
-    codec: str = ""
+    look: Look = Look()
     pts: list[int | None] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
     durations: list[int] = field(default_factory=list)
@@ -90,6 +97,8 @@ def scan(source: Source) -> Scan:
     """Read all packets of the picture and the sound stream once."""
     check_claims(source)
     check_notes(source)
+    with source.bytes() as file:
+        n_bytes = file.seek(0, 2)
     with source.container() as container:
         video, sound = _best_video(container), _best_sound(container)
         streams = [stream for stream in (video, sound) if stream is not None]
@@ -97,8 +106,9 @@ def scan(source: Source) -> Scan:
         tracks = {stream.index: _track(container, stream, origin) for stream in streams}
         if video is not None:
             check_size(video.codec_context, source.name)
+            check_aspect(tracks[video.index].look.aspect, source.name)
         if streams:
-            _collect(container, streams, tracks, source.name)
+            _collect(container, streams, tracks, source.name, n_bytes)
         if video is not None:
             check_size(video.codec_context, source.name, len(tracks[video.index].pts))
         return Scan(
@@ -177,7 +187,17 @@ def _track(container: InputContainer, stream: Any, origin: float) -> Track:
         origin=origin,
         interval=float(1 / rate) if rate else 0.04,
         claimed_end=_claimed_end(container, stream, origin),
-        codec=stream.codec_context.name,
+        look=_look(stream) if stream.type == "video" else Look(),
+    )
+
+
+def _look(stream: Any) -> Look:
+    codec = stream.codec_context
+    return Look(
+        codec.name,
+        float(stream.sample_aspect_ratio or 1),
+        int(codec.color_trc or 0),
+        int(codec.color_primaries or 0),
     )
 
 
@@ -194,14 +214,23 @@ def _file_end(container: InputContainer, origin: float) -> float | None:
     # Subtitles count too and may be longer than what is read here.
     if container.streams.subtitles:
         return None
-    return (container.duration + (container.start_time or 0)) / av.time_base - origin
+    # Writers differ in whether they count from the first packet or from zero, where live
+    # recordings do not begin; the lesser is claimed either way.
+    return (container.duration + min(container.start_time or 0, 0)) / av.time_base - origin
 
 
 def _collect(
-    container: InputContainer, streams: list[Any], tracks: dict[int, Track], name: str
+    container: InputContainer,
+    streams: list[Any],
+    tracks: dict[int, Track],
+    name: str,
+    n_bytes: int,
 ) -> None:
+    n_unpacked = 0
     for n_before, packet in enumerate(packets_of(container, *streams)):
+        n_unpacked += packet.size
         check_packets(n_before, name)
+        check_unpacked(n_unpacked, n_bytes, name)
         track = tracks[packet.stream.index]
         # Packets that an edit list hides are decoded, and their frames dropped.
         if packet.size == 0 or packet.is_discard:
@@ -215,6 +244,10 @@ def _collect(
 
 def packets_of(container: InputContainer, *streams: Any) -> Iterator[Any]:
     """Yield packets until the file ends or cannot be read further."""
+    for other in set(container.streams) - set(streams):
+        # FFmpeg then neither reads nor unpacks them; older PyAV cannot say so.
+        if hasattr(other, "discard"):
+            other.discard = type(other.discard).all
     try:
         yield from container.demux(*streams)
     # What came before is used; the caller sees that the stream ends early.

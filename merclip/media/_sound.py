@@ -294,7 +294,7 @@ class _Run:
         self.clock = 0.0
         self._start, self._end, self._rate = start, end, rate
         self._format = _format_of(frame)
-        mono = frame.layout.name == "mono"
+        mono = frame.layout.nb_channels == 1
         # Channels that cancel are known only when all of them are there.
         layout = "mono" if mono else "stereo"
         self._gain = 1.0 if mono else stereo_gain(frame.layout.name)
