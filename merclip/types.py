@@ -540,8 +540,7 @@ def mixed(channels: FloatArray) -> FloatArray:
 def _as_samples(array: np.ndarray[Any, Any]) -> FloatArray:
     if array.ndim not in (1, 2):
         raise ShapeError(
-            "A sound array has the shape (n,), (channels, n) or (n, channels), "
-            f"got {array.shape}."
+            f"A sound array has the shape (n,), (channels, n) or (n, channels), got {array.shape}."
         )
     if array.size == 0:
         raise InputError(f"The sound array is empty, its shape is {array.shape}.")

@@ -194,9 +194,7 @@ def _read(source: Source, request: _Request) -> Media:
     return _media(pictures, samples, request, _warnings(source, found, pictures, samples, request))
 
 
-def _read_still(
-    source: Source, read_still: Callable[[Source], Still], request: _Request
-) -> Media:
+def _read_still(source: Source, read_still: Callable[[Source], Still], request: _Request) -> Media:
     if not request.want_video:
         raise _missing(source, request)
     if request.start >= SECONDS:

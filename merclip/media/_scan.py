@@ -20,6 +20,7 @@ from merclip.media._limits import (
 )
 from merclip.media._pixels import Look
 from merclip.media._source import Source, open_source
+from merclip.media._stills import still_reader
 from merclip.media._tags import check_notes
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ def has_pictures(source: Any) -> bool:
     """
     with open_source(source) as opened:
         try:
+            if still_reader(opened) is not None:
+                return True
             check_claims(opened)
             check_notes(opened)
             with opened.container() as container:
