@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+from fractions import Fraction
 from typing import Any
 
 import av
 import media_files as mf
 import numpy as np
 import pytest
-from hostile_files import clean_aperture, heif, mirror, png, tiff, turn
+from hostile_files import clean_aperture, gif, heif, mirror, png, tiff, turn
 from PIL import Image, ImageOps
 
 from merclip.errors import DecodeError, InputError, MissingStreamError
@@ -94,13 +95,14 @@ class TestWhatPillowReads:
 
     def test_of_two_pictures_the_first_but_of_a_video_all(self) -> None:
         first, second = Image.fromarray(PICTURE), Image.fromarray(PICTURE[::-1])
-        both = saved(first, "MPO", save_all=True, append_images=[second], quality=95)
+        how = {"save_all": True, "append_images": [second]}
+        both = saved(first.copy(), "MPO", quality=95, **how)
         assert difference(shown(both), PICTURE) < 8
-        pages = saved(first, "TIFF", save_all=True, append_images=[second])
+        pages = saved(first, "TIFF", **how)
         np.testing.assert_array_equal(shown(pages), PICTURE)
         video = saved(first, "JPEG") + saved(second, "JPEG")
         assert len(read_media(video).frames) == 2
-        moving = saved(first, "PNG", save_all=True, append_images=[second])
+        moving = saved(first, "PNG", **how)
         assert len(read_media(moving).frames) == 2
 
     def test_a_file_that_is_cut_off(self) -> None:
@@ -151,6 +153,7 @@ def hevc(picture: np.ndarray) -> tuple[bytes, bytes]:
         stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv444p"
         frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv444p")
         container.mux([*stream.encode(frame), *stream.encode(None)])
+    buffer.seek(0)
     with av.open(buffer) as container:
         (stream,) = container.streams.video
         packet = next(packet for packet in container.demux(stream) if packet.size)
@@ -222,9 +225,11 @@ def pq(light: np.ndarray) -> np.ndarray:
 
 
 class TestVideo:
-    @pytest.mark.parametrize(("aspect", "size"), [((2, 1), (48, 128)), ((1, 2), (96, 64))])
+    @pytest.mark.parametrize(
+        ("aspect", "size"), [(Fraction(2), (48, 128)), (Fraction(1, 2), (96, 64))]
+    )
     def test_pixels_that_are_not_square_become_so(
-        self, tmp_path: Any, aspect: tuple[int, int], size: tuple[int, int]
+        self, tmp_path: Any, aspect: Fraction, size: tuple[int, int]
     ) -> None:
         mf.needs_codec("mpeg4")
         for rotation in (None, 90):
@@ -232,7 +237,7 @@ class TestVideo:
             with mf.writing(path) as writer:
                 packets = writer.video("mpeg4", n=3, rotation=rotation)
                 (stream,) = writer.container.streams
-                stream.codec_context.sample_aspect_ratio = "{}/{}".format(*aspect)
+                stream.codec_context.sample_aspect_ratio = aspect
                 writer.mux(packets)
             frames = read_media(path).frames
             assert frames.shape[1:3] == (size if rotation is None else size[::-1])
@@ -242,7 +247,7 @@ class TestVideo:
     def test_absurd_pixels_are_refused(self, tmp_path: Any) -> None:
         with mf.writing(tmp_path / "a.mp4") as writer:
             packets = writer.video("mpeg4", n=3)
-            writer.container.streams[0].codec_context.sample_aspect_ratio = "60000/1"
+            writer.container.streams[0].codec_context.sample_aspect_ratio = Fraction(60_000)
             writer.mux(packets)
         with pytest.raises(DecodeError, match="pixels .* times as wide as they are high"):
             read_media(tmp_path / "a.mp4")
@@ -266,19 +271,30 @@ class TestVideo:
         assert 140 < shades[32] < 200  # half of the signal is a face
 
     def test_hdr_is_found_in_a_file(self, tmp_path: Any) -> None:
-        mf.needs_codec("libx265")
-        params = "log-level=none:pools=1:qp=4:transfer=smpte2084:colorprim=bt2020"
+        mf.needs_codec("libx264")
+        params = "qp=4:transfer=smpte2084:colorprim=bt2020"
         grey = np.linspace(16, 240, 64).astype(np.uint8)
         codes = pq(100 * (grey / 255) ** 2.4)[None, :, None].repeat(48, 0).repeat(3, -1)
         path = tmp_path / "a.mp4"
         with av.open(path, "w") as container:
-            stream = container.add_stream("libx265", rate=5, options={"x265-params": params})
-            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv444p10le"
-            frame = av.VideoFrame.from_ndarray(codes, "rgb48le").reformat(format="yuv444p10le")
+            stream = container.add_stream("libx264", rate=5, options={"x264-params": params})
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p10le"
+            frame = av.VideoFrame.from_ndarray(codes, "rgb48le").reformat(format="yuv420p10le")
             container.mux([*stream.encode(frame), *stream.encode(None)])
         (found,) = read_media(path).frames
         assert np.abs(found.astype(int) - grey[None, :, None]).mean() < 4
 
 
-def test_a_picture_of_one_colour_is_still_read() -> None:
-    assert not shown(png(8, 8)).any()
+def test_pictures_of_one_colour_are_read_with_a_warning() -> None:
+    green = saved(Image.new("RGB", (32, 32), (0, 140, 0)), "JPEG")
+    for content in (png(8, 8), green, gif(5)):
+        media = read_media(content)
+        assert media.warnings == (
+            "The pictures of '<bytes>' have one colour throughout: look whether it shows what it "
+            "should.",
+        )
+
+
+def test_large_pictures_of_nothing_are_refused() -> None:
+    with pytest.raises(DecodeError, match="claims frames of 5000x5000 pixels"):
+        read_media(png(5000, 5000))

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from merclip.errors import DecodeError
-from merclip.media._limits import MAX_PIXELS, check_area, check_tables
+from merclip.media._limits import MAX_PIXELS, check_area
 from merclip.media._pixels import Look, to_rgb
 from merclip.media._source import Source
 from merclip.types import ByteArray
@@ -22,6 +22,8 @@ _BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif", b"miaf
 """Of files that are one picture; those with a sequence of them have a video track."""
 _DECODERS = {b"hvc1": ("hevc", b"hvcC"), b"av01": ("libdav1d", b"av1C")}
 _MOST_ITEMS = 20_000
+_MOST_META = 2**22
+"""Bytes of what is said of all items; a picture of 200 tiles has 20,000."""
 _PADDING = 64
 """Pixels by which a codec's blocks may reach beyond a picture."""
 
@@ -162,7 +164,7 @@ class _Picture:
         pieces = []
         for begin, n in item.extents:
             self._file.seek(begin)
-            pieces.append(self._file.read(n or -1))
+            pieces.append(self._file.read(n))
         return b"".join(pieces)
 
     def _find_meta(self) -> bytes:
@@ -176,7 +178,8 @@ class _Picture:
                 size, n_head = int.from_bytes(head[8:16], "big"), 16
             size = size or self._n_bytes - at
             if kind == b"meta":
-                check_tables(size, self._name)
+                if size > _MOST_META:
+                    raise KeyError
                 self._file.seek(at + n_head)
                 return self._file.read(size - n_head)[4:]
             at += max(size, 8)
@@ -210,6 +213,7 @@ class _Picture:
         n_offset, n_length = sizes >> 12, sizes >> 8 & 15
         n_base, n_index = sizes >> 4 & 15, sizes & 15 if version else 0
         n_id = 2 if version < 2 else 4
+        n_extents = 0
         for _ in range(data.number(n_id)):
             item = self._items.get(data.number(n_id), _Item())
             method = data.number(2) & 15 if version else 0
@@ -220,7 +224,12 @@ class _Picture:
             base = data.number(n_base)
             for _ in range(data.number(2)):
                 data.skip(n_index)
-                item.extents.append((base + data.number(n_offset), data.number(n_length)))
+                begin, n = base + data.number(n_offset), data.number(n_length)
+                # Without a length it is all that follows.
+                item.extents.append((begin, n or max(self._n_bytes - begin, 0)))
+                n_extents += 1
+                if n_extents > _MOST_ITEMS:
+                    raise KeyError
 
     def _parse_parts(self, data: _Bytes) -> None:
         n_id = 2 if data.full()[0] == 0 else 4

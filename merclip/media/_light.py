@@ -22,7 +22,8 @@ _TO_BT709 = {
 }
 """Linear colours of BT.2020 and Display P3, by the primaries' numbers in H.273."""
 _BLOCK = 2**20
-_SAMPLE = 8
+_SAMPLE = 128
+"""Pixels, along a picture's shorter side, among which the brightest is sought."""
 
 Codes = np.ndarray[Any, np.dtype[np.uint16]]
 
@@ -38,7 +39,8 @@ def to_screen(codes: Codes, transfer: int, primaries: int) -> ByteArray:
     What is darker than that screen's white stays as it is, unless the picture has brighter
     parts: then it makes room for them (Reinhard's curve up to the picture's own peak).
     """
-    peak = max(1.0, float(_light(codes[::_SAMPLE, ::_SAMPLE], transfer, primaries).max()))
+    step = max(1, min(codes.shape[:2]) // _SAMPLE)
+    peak = max(1.0, float(_light(codes[::step, ::step], transfer, primaries).max()))
     shown = np.empty(codes.shape, np.uint8)
     n_rows = max(1, _BLOCK // codes.shape[1])
     for top in range(0, len(codes), n_rows):

@@ -14,14 +14,14 @@ MAX_VIDEO_PIXELS = 36 * MEGA
 """Of a video's frames: 8192 x 4320. A decoder may hold twenty of them."""
 MAX_SHRUNK_PIXELS = 16 * MEGA
 """Of a still picture that is taken: a larger one is scaled down, by a whole number."""
+MAX_DENSITY = 64
+"""Pixels in a byte of a still picture that is larger: a photograph has 2 to 20."""
 MAX_SCANNED_PIXELS = 64 * MAX_PIXELS
 """Of all scans of a JPEG file, each of which goes over the whole picture in a few bytes."""
 MAX_ASPECT = 8
 """Of a pixel: what films are squeezed by is 2 or less."""
 MAX_DECODER_BYTES = 256 * MEGA
 """Of the frames that a decoder's threads work at."""
-MAX_UNPACKED = 64 * MEGA
-"""Bytes of packets, beyond four times the file's own: some containers compress them."""
 MAX_KEPT_PIXELS = 104 * MEGA
 """Of all frames that are taken from a file, which are scaled down to it: twelve of 4K."""
 MAX_PACKETS = 4 * MEGA
@@ -74,13 +74,12 @@ def check_aspect(aspect: float, name: str) -> None:
         )
 
 
-def check_unpacked(n_bytes: int, n_bytes_of_file: int, name: str) -> None:
-    """Refuse files whose packets were compressed once more, far beyond what sound or film can."""
-    if n_bytes > MAX_UNPACKED + 4 * n_bytes_of_file:
+def check_packing(is_packed: bool, name: str) -> None:
+    """Refuse files whose packets were compressed once more, which gains nothing but bombs."""
+    if is_packed:
         raise DecodeError(
-            f"{name!r} has {n_bytes_of_file} bytes, and its packets more than "
-            f"{n_bytes // MEGA} MiB when they are unpacked: write it without compression of "
-            "its tracks."
+            f"{name!r} is a Matroska file whose pictures or sound are compressed once more by "
+            "the container: write it without compression of its tracks."
         )
 
 

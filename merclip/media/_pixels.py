@@ -106,4 +106,5 @@ def _turn(picture: ByteArray, turn: tuple[int, int, int, int]) -> ByteArray:
 
 def frame_to_rgb(frame: Any) -> ByteArray:
     """Return a frame that PyAV decoded elsewhere as upright RGB of shape (H, W, 3)."""
-    return to_rgb(frame, Look())
+    light = [int(getattr(frame, key, 0) or 0) for key in ("color_trc", "color_primaries")]
+    return to_rgb(frame, Look(transfer=light[0], primaries=light[1]))

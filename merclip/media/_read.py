@@ -20,6 +20,8 @@ from merclip.media._source import Source, open_source
 from merclip.media._stills import SECONDS, Still, still_reader
 from merclip.types import ByteArray, FloatArray
 
+_SAMPLE = 3
+_NO_CONTRAST = 3
 _WORTH_A_WARNING = 0.3
 """Seconds; lengths in headers are rounded, and codecs pad the last frame."""
 
@@ -191,7 +193,8 @@ def _read(source: Source, request: _Request) -> Media:
     samples = _read_sound(source, sound, request)
     if pictures is None and samples is None:
         raise _nothing_came_out(source, [t for t in (video, sound) if t], request)
-    return _media(pictures, samples, request, _warnings(source, found, pictures, samples, request))
+    warnings = _warnings(source, found, pictures, samples, request)
+    return _media(source.name, pictures, samples, request, warnings)
 
 
 def _read_still(source: Source, read_still: Callable[[Source], Still], request: _Request) -> Media:
@@ -204,7 +207,7 @@ def _read_still(source: Source, read_still: Callable[[Source], Still], request: 
         )
     still = read_still(source)
     pictures = Pictures(still.frames, np.zeros(1), min(SECONDS, request.end) - request.start)
-    return _media(pictures, None, request, still.warnings)
+    return _media(source.name, pictures, None, request, still.warnings)
 
 
 def _read_frames(source: Source, track: Track | None, request: _Request) -> Pictures | None:
@@ -235,11 +238,17 @@ def _read_sound(source: Source, track: Track | None, request: _Request) -> Sampl
 
 
 def _media(
+    name: str,
     pictures: Pictures | None,
     samples: Samples | None,
     request: _Request,
     warnings: tuple[str, ...],
 ) -> Media:
+    if pictures and _is_blank(pictures.frames):
+        warnings += (
+            f"The pictures of {name!r} have one colour throughout: look whether it shows "
+            "what it should.",
+        )
     return Media(
         frames=pictures.frames if pictures else None,
         frame_times=pictures.times if pictures else np.zeros(0),
@@ -248,6 +257,12 @@ def _media(
         duration=max(part.seconds for part in (pictures, samples) if part),
         warnings=warnings,
     )
+
+
+def _is_blank(frames: ByteArray) -> bool:
+    """Tell whether nothing can be seen, as where a decoder gives black for what it lacks."""
+    some = frames[:, ::_SAMPLE, ::_SAMPLE].reshape(-1, 3)
+    return bool((some.max(axis=0) - some.min(axis=0)).max() <= _NO_CONTRAST)
 
 
 def _nothing_wanted_is_there(source: Source, found: Scan, request: _Request) -> MerclipError:

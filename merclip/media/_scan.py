@@ -16,7 +16,6 @@ from merclip.media._limits import (
     check_aspect,
     check_packets,
     check_size,
-    check_unpacked,
 )
 from merclip.media._pixels import Look
 from merclip.media._source import Source, open_source
@@ -26,7 +25,8 @@ from merclip.media._tags import check_notes
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-_EXACT_DURATIONS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "wav", "flac", "asf", "flv"}
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_EXACT_DURATIONS = {_MP4, "matroska,webm", "avi", "wav", "flac", "asf", "flv"}
 """Formats whose header tells the length; FFmpeg guesses the others' from the bit rate."""
 
 Times = np.ndarray[Any, np.dtype[np.float64]]
@@ -98,8 +98,6 @@ def scan(source: Source) -> Scan:
     """Read all packets of the picture and the sound stream once."""
     check_claims(source)
     check_notes(source)
-    with source.bytes() as file:
-        n_bytes = file.seek(0, 2)
     with source.container() as container:
         video, sound = _best_video(container), _best_sound(container)
         streams = [stream for stream in (video, sound) if stream is not None]
@@ -109,7 +107,7 @@ def scan(source: Source) -> Scan:
             check_size(video.codec_context, source.name)
             check_aspect(tracks[video.index].look.aspect, source.name)
         if streams:
-            _collect(container, streams, tracks, source.name, n_bytes)
+            _collect(container, streams, tracks, source.name)
         if video is not None:
             check_size(video.codec_context, source.name, len(tracks[video.index].pts))
         return Scan(
@@ -207,7 +205,7 @@ def _look(stream: Any) -> Look:
 def _claimed_end(container: InputContainer, stream: Any, origin: float) -> float | None:
     if container.format.name not in _EXACT_DURATIONS or not stream.duration:
         return None
-    begin = stream.start_time or 0
+    begin = _counted_from(container, stream.start_time or 0)
     return float((begin + stream.duration) * stream.time_base) - origin
 
 
@@ -217,23 +215,24 @@ def _file_end(container: InputContainer, origin: float) -> float | None:
     # Subtitles count too and may be longer than what is read here.
     if container.streams.subtitles:
         return None
-    # Writers differ in whether they count from the first packet or from zero, where live
-    # recordings do not begin; the lesser is claimed either way.
-    return (container.duration + min(container.start_time or 0, 0)) / av.time_base - origin
+    begin = _counted_from(container, container.start_time or 0)
+    return (container.duration + begin) / av.time_base - origin
+
+
+def _counted_from(container: InputContainer, start: int) -> int:
+    """Return where a claimed length begins, which is the start of the first packet in MP4.
+
+    Writers of others count from there or from zero, where live recordings do not begin;
+    the lesser is claimed either way.
+    """
+    return start if container.format.name == _MP4 else min(start, 0)
 
 
 def _collect(
-    container: InputContainer,
-    streams: list[Any],
-    tracks: dict[int, Track],
-    name: str,
-    n_bytes: int,
+    container: InputContainer, streams: list[Any], tracks: dict[int, Track], name: str
 ) -> None:
-    n_unpacked = 0
     for n_before, packet in enumerate(packets_of(container, *streams)):
-        n_unpacked += packet.size
         check_packets(n_before, name)
-        check_unpacked(n_unpacked, n_bytes, name)
         track = tracks[packet.stream.index]
         # Packets that an edit list hides are decoded, and their frames dropped.
         if packet.size == 0 or packet.is_discard:

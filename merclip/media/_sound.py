@@ -243,25 +243,24 @@ class _Cut:
         if begin >= self._end:
             self._ended = True
         elif self._run is not None or begin + frame.samples / frame.sample_rate > self._warm_start:
-            if self._run is None:
-                self._open_run(frame, begin)
-            elif jumps:
-                self._keep.add(self._run.jump(frame, begin))
-            self._keep.add(self._run.push(frame))
+            run = self._run or self._new_run(frame)
+            if jumps or self._run is None:
+                self._keep.add(run.jump(frame, begin))
+            self._keep.add(run.push(frame))
+            self._run = run
 
     @property
     def _warm_start(self) -> float:
         return self.start - 2 * _LARGEST_GAP
 
-    def _open_run(self, frame: Any, begin: float) -> None:
+    def _new_run(self, frame: Any) -> _Run:
         self._n_runs += 1
         if self._n_runs > _MOST_FORMATS:
             raise DecodeError(
                 f"The sound of {self._name!r} changes its rate or its channels more than "
                 f"{_MOST_FORMATS} times: convert it first."
             )
-        self._run = _Run(frame, self.start, self._end, self._rate)
-        self._keep.add(self._run.jump(frame, begin))
+        return _Run(frame, self.start, self._end, self._rate)
 
     def _close_run(self) -> None:
         if self._run is not None:
@@ -353,7 +352,7 @@ def _joined(pieces: list[FloatArray]) -> FloatArray:
     """Return pieces of one or two channels, one after another."""
     n_channels = max((len(piece) for piece in pieces), default=1)
     alike = [np.broadcast_to(piece, (n_channels, piece.shape[1])) for piece in pieces]
-    return np.concatenate(alike or [np.zeros((1, 0))], axis=1, dtype=np.float32)
+    return np.concatenate([np.zeros((n_channels, 0), np.float32), *alike], axis=1)
 
 
 def _samples_to_pad(frame: Any, ahead: int, rate: int) -> int:

@@ -18,12 +18,12 @@ import numpy as np
 from merclip.errors import DecodeError
 from merclip.media._heif import is_heif, read_heif
 from merclip.media._limits import (
+    MAX_DENSITY,
     MAX_PIXELS,
     MAX_SHRUNK_PIXELS,
     MEGA,
     check_area,
     check_scans,
-    check_size,
     check_tables,
 )
 from merclip.media._source import Source
@@ -104,7 +104,6 @@ def _pixels(file: BinaryIO, name: str) -> ByteArray:
             f"{name!r} has more than {MAX_PIXELS // MEGA} megapixels: scale it down first."
         ) from error
     with image:
-        check_size(image, name)
         _check_work(image, file, name)
         image.load()
         upright = _upright(_as_rgb(_shrunk(image), name), _orientation(image))
@@ -112,14 +111,17 @@ def _pixels(file: BinaryIO, name: str) -> ByteArray:
 
 
 def _check_work(image: Any, file: BinaryIO, name: str) -> None:
-    """Refuse what costs more than the picture's size: scans of JPEG, tiles of TIFF."""
+    """Refuse what costs more than the file's size: empty areas, scans, tiles."""
+    at = file.tell()
+    limit = min(MAX_PIXELS, max(MAX_SHRUNK_PIXELS, MAX_DENSITY * file.seek(0, 2)))
+    check_area(image.width, image.height, name, limit)
+    file.seek(at)
     if image.format in ("JPEG", "MPO"):
-        at = file.tell()
         check_scans(_scans(_whole(file, name))[0] * image.width * image.height, name)
         file.seek(at)
     elif image.format == "TIFF":
-        tile = [int(image.tag_v2.get(tag, 1)) for tag in _TILE]
-        check_area(*tile, name)
+        width, height = (int(image.tag_v2.get(tag, 1)) for tag in _TILE)
+        check_area(width, height, name)
 
 
 def _whole(file: BinaryIO, name: str) -> bytes:
