@@ -247,6 +247,24 @@ def test_of_pictures_without_references_only_those_wanted_are_decoded(
     assert len(decoded) == 12
 
 
+def test_large_frames_of_few_bytes_are_refused() -> None:
+    blocks = [(40 * i, png(4000, 4000)) for i in range(12)]
+    content = matroska(b"V_MS/VFW/FOURCC", blocks, size=(4000, 4000), private=of_png(4000, 4000))
+    with pytest.raises(DecodeError, match="4000x4000 pixels, more than 9 megapixels"):
+        read_media(content)
+
+
+def test_work_and_memory_grow_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("merclip.media._limits.MIN_DECODED_PIXELS", 2**20)
+    monkeypatch.setattr("merclip.media._limits.DECODED_DENSITY", 2**6)
+    with pytest.raises(DecodeError, match="one after another"):
+        read_media(gif(2_000, 100, 100))
+    monkeypatch.setattr("merclip.media._limits.MIN_KEPT_PIXELS", 12 * 24 * 32)
+    monkeypatch.setattr("merclip.media._limits.KEPT_DENSITY", 0)
+    frames = read_media(clip_bytes(video={"n": 50})).frames
+    assert frames is not None and frames.shape == (12, 24, 32, 3)
+
+
 def test_threads_are_fewer_where_pictures_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_frames, "MAX_DECODER_BYTES", 3 * 4 * 64 * 48)
     counts = []
@@ -301,7 +319,7 @@ def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_pixels_are_scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
     content = clip_bytes(video={"n": 50, "size": (96, 128), "rotation": 90})
     whole = read_media(content).frames
-    monkeypatch.setattr("merclip.media._pixels.MAX_KEPT_PIXELS", 12 * 48 * 64)
+    monkeypatch.setattr("merclip.media._limits.MAX_KEPT_PIXELS", 12 * 48 * 64)
     small = read_media(content).frames
     assert whole is not None and small is not None
     assert whole.shape == (12, 128, 96, 3)

@@ -195,8 +195,8 @@ class _Reader:
         self._name = name
         self._order = order
         self._wanted = wanted
-        # Of a codec without references, such as PNG, no frame is decoded that is not wanted.
-        self._alone = bool(self._stream.codec_context.codec.intra_only)
+        # Of a codec without references no frame is decoded that is not wanted.
+        self._alone = track.look.alone
         self._may_drop = self._alone or _may_drop(self._stream, track)
         self._position_of = {stamp: position for position, stamp in enumerate(order)}
         self._decoding_index = {stamp: i for i, stamp in enumerate(track.pts)}

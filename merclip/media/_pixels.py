@@ -9,7 +9,7 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 
 from merclip.media._light import is_hdr, to_screen
-from merclip.media._limits import MAX_KEPT_PIXELS
+from merclip.media._limits import most_kept
 from merclip.types import ByteArray
 
 _TURNS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
@@ -28,6 +28,10 @@ class Look:
     transfer: int = 0
     primaries: int = 0
     """Of light and colours, by their numbers in H.273."""
+    alone: bool = False
+    """Whether no picture refers to another."""
+    n_bytes: int | None = None
+    """Of all of them, if that is known."""
 
 
 def to_rgb(
@@ -50,7 +54,7 @@ def to_rgb(
 
 def _shown_size(frame: Any, look: Look, n_frames: int) -> dict[str, Any]:
     width, height = frame.width * max(1, look.aspect), frame.height / min(1, look.aspect)
-    share = min(1, MAX_KEPT_PIXELS / max(1, width * height * n_frames))
+    share = min(1, most_kept(look.n_bytes) / max(1, width * height * n_frames))
     size = {"width": round(width), "height": round(height)}
     if share < 1:
         size = {side: max(1, int(pixels * share**0.5)) for side, pixels in size.items()}

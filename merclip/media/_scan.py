@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from merclip.media._claims import check_claims
 from merclip.media._limits import (
     Work,
     check_aspect,
+    check_density,
     check_packets,
     check_size,
 )
@@ -109,7 +110,11 @@ def scan(source: Source) -> Scan:
         if streams:
             _collect(container, streams, tracks, source.name)
         if video is not None:
-            check_size(video.codec_context, source.name, len(tracks[video.index].pts))
+            track = tracks[video.index]
+            check_size(video.codec_context, source.name, len(track.pts))
+            if track.look.alone:
+                n_bytes = track.look.n_bytes or 0
+                check_density(video.codec_context, source.name, len(track.pts), n_bytes)
         return Scan(
             video=tracks[video.index] if video is not None else None,
             sound=tracks[sound.index] if sound is not None else None,
@@ -199,6 +204,7 @@ def _look(stream: Any) -> Look:
         float(stream.sample_aspect_ratio or 1),
         int(codec.color_trc or 0),
         int(codec.color_primaries or 0),
+        alone=codec.codec.intra_only or codec.name == "png",
     )
 
 
@@ -231,6 +237,7 @@ def _counted_from(container: InputContainer, start: int) -> int:
 def _collect(
     container: InputContainer, streams: list[Any], tracks: dict[int, Track], name: str
 ) -> None:
+    n_bytes = dict.fromkeys(tracks, 0)
     for n_before, packet in enumerate(packets_of(container, *streams)):
         check_packets(n_before, name)
         track = tracks[packet.stream.index]
@@ -242,6 +249,9 @@ def _collect(
         track.durations.append(packet.duration or 0)
         track.keys.append(packet.is_keyframe)
         track.places.append(packet.pos)
+        n_bytes[packet.stream.index] += packet.size
+    for index, track in tracks.items():
+        track.look = replace(track.look, n_bytes=n_bytes[index])
 
 
 def packets_of(container: InputContainer, *streams: Any) -> Iterator[Any]:
@@ -262,7 +272,7 @@ def packets_of(container: InputContainer, *streams: Any) -> Iterator[Any]:
 def frames_of(packets: Iterator[Any], track: Track, name: str) -> Iterator[Any]:
     """Yield the frames of all packets that can be decoded; note those that cannot."""
     track.failed = 0.0
-    work = Work(name)
+    work = Work(name, track.look.n_bytes or 0)
     for packet in packets:
         work.add_packet(packet)
         try:
