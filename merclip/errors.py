@@ -130,10 +130,10 @@ class ShapeError(InputError):
     --------
     >>> import numpy as np
     >>> from merclip import Audio
-    >>> Audio(np.zeros((16000, 2)), rate=16000)                       # doctest: +ELLIPSIS
+    >>> Audio(np.zeros((1, 2, 16000)), rate=16000)                    # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    merclip.errors.ShapeError: ...It looks like (n, channels): use array.T.
+    merclip.errors.ShapeError: A sound array has the shape (n,), ... got (1, 2, 16000).
     """
 
 

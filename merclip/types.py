@@ -35,9 +35,13 @@ FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 ByteArray: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Region: TypeAlias = tuple[float, float, float, float]
 
-MAX_RATE = 1_000_000
-"""Hz."""
+MIN_RATE, MAX_RATE = 1_000, 1_000_000
+"""Hz; a rate of one would make each sample a second, and four numbers a minute of memory."""
 MAX_NUMBER = 1e12
+_MOST_CHANNELS = 32
+_CANCELLED = 0.2
+"""Of the power that the mean of channels has which have nothing in common: less than this is
+left only where they are each other's negative."""
 
 
 def is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
@@ -53,12 +57,11 @@ def as_numpy(value: Any) -> np.ndarray[Any, Any]:
     ------
     ShapeError
         Nested lists of different lengths.
+    InputTypeError
+        A tensor without numbers that NumPy could hold: sparse, quantized, or of no device.
     """
     if is_tensor(value):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
-        value = value.numpy()
+        return _dense(value)
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -78,6 +81,18 @@ def as_list(values: Any) -> list[Any]:
     """Return a column of any library, or what can be gone through, as a list."""
     name = next((name for name in _LISTS if hasattr(values, name)), None)
     return list(values if name is None else getattr(values, name)())
+
+
+def _dense(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    try:
+        # NumPy has none of torch's shorter kinds of floating point.
+        small = tensor.is_floating_point() and tensor.element_size() <= 2
+        array: np.ndarray[Any, Any] = (tensor.float() if small else tensor).numpy(force=True)
+    except (TypeError, RuntimeError) as error:
+        raise InputTypeError(
+            f"A tensor is dense and in memory; this one cannot become an array ({error})."
+        ) from error
+    return array
 
 
 class Video:
@@ -129,10 +144,12 @@ class Audio:
 
     Parameters
     ----------
-    array : array or tensor of shape (n,) or (channels, n)
-        Samples, floating point in [-1, 1] or `int16`. Channels are averaged.
+    array : array or tensor of shape (n,), (channels, n) or (n, channels)
+        Samples, floating point in [-1, 1] or integers of any type, which are scaled
+        by what their type can hold. Channels are averaged; where they cancel, as those
+        of a wire with its poles swapped do, the loudest stands for all.
     rate : int
-        Samples per second, in Hz.
+        Samples per second, 1,000 to 1,000,000 Hz.
 
     Attributes
     ----------
@@ -143,9 +160,9 @@ class Audio:
     Raises
     ------
     ShapeError
-        The array is not one- or two-dimensional, or lies (n, channels).
+        The array is not one- or two-dimensional, or has more channels than any sound.
     InputError
-        `rate` is not positive, the array is empty, not finite or out of range.
+        `rate` is out of range, or the array is empty, not finite or out of range.
 
     Examples
     --------
@@ -157,8 +174,8 @@ class Audio:
 
     def __init__(self, array: ArrayLike | torch.Tensor, *, rate: int) -> None:
         self.rate = int(_positive(rate, "rate must be a positive number of Hz"))
-        if not 1 <= self.rate <= MAX_RATE:
-            raise InputError(f"rate must lie in 1 to {MAX_RATE} Hz, got {shown(rate)}.")
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            raise InputError(f"rate must lie in {MIN_RATE} to {MAX_RATE} Hz, got {shown(rate)}.")
         self.samples: FloatArray = _as_samples(as_numpy(array))
 
     @property
@@ -558,32 +575,65 @@ def _as_bytes(array: np.ndarray[Any, Any]) -> ByteArray:
     return np.asarray(np.clip(array, 0, 1) * 255 + 0.5, dtype=np.uint8)
 
 
+def mixed(channels: FloatArray) -> FloatArray:
+    """Return sound of shape (channels, n) as one channel of shape (n,).
+
+    It is their mean, unless they cancel in it: then the loudest of them.
+    """
+    mono = np.asarray(channels.mean(axis=0), np.float32)
+    if len(channels) > 1:
+        powers = np.einsum("cn,cn->c", channels, channels)
+        if np.dot(mono, mono) < _CANCELLED * powers.mean() / len(channels):
+            return np.ascontiguousarray(channels[powers.argmax()])
+    return mono
+
+
 def _as_samples(array: np.ndarray[Any, Any]) -> FloatArray:
     if array.ndim not in (1, 2):
-        raise ShapeError(f"A sound array has the shape (n,) or (channels, n), got {array.shape}.")
+        raise ShapeError(
+            f"A sound array has the shape (n,), (channels, n) or (n, channels), got {array.shape}."
+        )
     if array.size == 0:
         raise InputError(f"The sound array is empty, its shape is {array.shape}.")
-    if array.ndim == 2 and array.shape[0] > 32:
-        hint = "" if array.shape[1] > 32 else " It looks like (n, channels): use array.T."
-        raise ShapeError(f"A sound array has the shape (channels, n), got {array.shape}.{hint}")
-    samples = _as_unit_range(array)
-    mono = samples if samples.ndim == 1 else samples.mean(axis=0)
-    return np.ascontiguousarray(mono, dtype=np.float32)
+    channels = np.atleast_2d(_as_unit_range(array))
+    if len(channels) > _MOST_CHANNELS:
+        channels = channels.T
+    if len(channels) > _MOST_CHANNELS:
+        raise ShapeError(
+            "A sound array has the shape (n,), (channels, n) or (n, channels), and at most "
+            f"{_MOST_CHANNELS} channels, got {array.shape}."
+        )
+    return mixed(channels)
 
 
 def _as_unit_range(array: np.ndarray[Any, Any]) -> FloatArray:
-    if array.dtype == np.int16:
-        return np.asarray(array / 32768, dtype=np.float32)
+    if array.dtype.kind in "iu":
+        return _scaled(array)
     if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(f"Sound is floating point in [-1, 1] or int16, got {array.dtype}.")
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        position = tuple(int(i) for i in bad[0])
+        raise InputError(f"Sound is floating point in [-1, 1] or integers, got {array.dtype}.")
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        position = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(f"The sound array holds {array[position]} at position {position}.")
-    peak = float(np.abs(array).max())
+    peak = max(-low, high)
     if peak > 4:
         raise InputError(
             f"Floating-point sound lies in [-1, 1], got a peak of {peak:g}; "
             "divide by the full scale of its source, or cast it to int16."
         )
     return array.astype(np.float32)
+
+
+def _scaled(array: np.ndarray[Any, Any]) -> FloatArray:
+    """Return integers in [-1, 1] by the range of their type, as WAV files mean them."""
+    n_bits = 8 * array.dtype.itemsize
+    middle = 2 ** (n_bits - 1)
+    # WAV's bytes have no sign, and silence is their middle.
+    samples = array.astype(np.float64) - (middle if array.dtype.kind == "u" else 0)
+    peak = float(np.abs(samples).max())
+    if n_bits > 16 and 0 < peak <= 2 ** (n_bits // 2 - 1):
+        raise InputError(
+            f"Integers of {n_bits} bits reach {middle}, and the sound array only {peak:.0f}: if "
+            f"its samples have {n_bits // 2} bits or fewer, cast it to their type, such as int16."
+        )
+    return np.asarray(samples / middle, dtype=np.float32)

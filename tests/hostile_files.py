@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 
+import numpy as np
+
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
 
@@ -175,3 +177,160 @@ def with_mp4_tags(clip: bytes, n: int) -> bytes:
     size = int.from_bytes(clip[at : at + 4], "big")
     end = at + size
     return clip[:at] + struct.pack(">I", size + len(meta)) + clip[at + 4 : end] + meta + clip[end:]
+
+
+def matroska(
+    codec: bytes,
+    blocks: list[tuple[int, bytes]],
+    *,
+    size: tuple[int, int] | None = None,
+    rate: float = 48000.0,
+    private: bytes = b"",
+    packed: bool = False,
+) -> bytes:
+    """Return a file of one track: blocks, and when they begin in milliseconds.
+
+    It holds pictures of a size, or else 16-bit mono sound. `packed` blocks are what a
+    zlib stream gives.
+    """
+    if size is not None:
+        width, height = (struct.pack(">H", side) for side in size)
+        kind, how = b"\1", element(b"\xe0", element(b"\xb0", width) + element(b"\xba", height))
+    else:
+        parts = element(b"\xb5", struct.pack(">d", rate)) + element(b"\x9f", b"\1")
+        kind, how = b"\2", element(b"\xe1", parts + element(b"\x62\x64", b"\x10"))
+    if packed:
+        packing = element(b"\x50\x34", element(b"\x42\x54", b"\0"))
+        how += element(b"\x6d\x80", element(b"\x62\x40", packing))
+    names = element(b"\xd7", b"\1") + element(b"\x73\xc5", b"\1") + element(b"\x83", kind)
+    track = names + element(b"\x86", codec) + how
+    if private:
+        track += element(b"\x63\xa2", private)
+    tick = element(b"\x2a\xd7\xb1", struct.pack(">I", 10**6))
+    info = element(
+        b"\x15\x49\xa9\x66", tick + element(b"\x4d\x80", b"x") + element(b"\x57\x41", b"x")
+    )
+    clusters = b"".join(
+        element(
+            b"\x1f\x43\xb6\x75",
+            element(b"\xe7", struct.pack(">I", time)) + element(b"\xa3", b"\x81\0\0\x80" + block),
+        )
+        for time, block in blocks
+    )
+    tracks = element(b"\x16\x54\xae\x6b", element(b"\xae", track))
+    head = element(b"\x1a\x45\xdf\xa3", element(b"\x42\x82", b"matroska"))
+    return head + element(b"\x18\x53\x80\x67", info + tracks + clusters)
+
+
+def of_png(width: int, height: int) -> bytes:
+    """Return what Matroska keeps of an AVI file that holds PNG pictures."""
+    return struct.pack("<IiiHH4s5I", 40, width, height, 1, 24, b"MPNG", 0, 0, 0, 0, 0)
+
+
+def heif(
+    tiles: list[tuple[bytes, bytes]],
+    tile_size: tuple[int, int],
+    *,
+    n_columns: int = 1,
+    size: tuple[int, int] | None = None,
+    turns: tuple[bytes, ...] = (),
+    codec: bytes = b"hvc1",
+    n_same: int = 0,
+) -> bytes:
+    """Return a picture of tiles, each its decoder's settings and its bytes, row by row.
+
+    `turns` are boxes of the whole, made by `turn`, `mirror` and `clean_aperture`. Without
+    a `size` the first tile is the picture; `n_same` tiles more have the bytes of the last.
+    """
+    places = [*range(len(tiles)), *[len(tiles) - 1] * n_same]
+    width, height = size or tile_size
+    grid = bytes([0, 0, len(places) // n_columns - 1, n_columns - 1])
+    contents = [data for _, data in tiles] + [grid + struct.pack(">HH", width, height)]
+    main = len(places) + 1 if size else 1
+    shown = [full_box(b"ispe", struct.pack(">II", *part)) for part in (tile_size, (width, height))]
+    properties = box(b"ipco", box(b"hvcC", tiles[0][0]), *shown, *turns)
+    numbers = range(1, len(places) + 1)
+    of_whole = range(4, 4 + len(turns))
+    linked = {number: [1, 2] for number in numbers}
+    linked |= {main: [3, *of_whole] if size else [1, 2, *of_whole]}
+    entries = b"".join(
+        struct.pack(">HB", number, len(found)) + bytes(found) for number, found in linked.items()
+    )
+    kinds = dict.fromkeys(numbers, codec) | ({main: b"grid"} if size else {})
+    infos = [
+        full_box(b"infe", struct.pack(">HH", number, 0), kind, b"\0", flags=2 << 24)
+        for number, kind in kinds.items()
+    ]
+    dimg = struct.pack(f">HH{len(places)}H", main, len(places), *numbers)
+    indices = [*places, len(tiles)] if size else places
+
+    def meta(begin: int) -> bytes:
+        starts = [begin + sum(map(len, contents[:index])) for index in range(len(contents))]
+        rows = b"".join(
+            struct.pack(">HHHII", number + 1, 0, 1, starts[index], len(contents[index]))
+            for number, index in enumerate(indices)
+        )
+        return full_box(
+            b"meta",
+            full_box(b"hdlr", bytes(4), b"pict", bytes(13)),
+            full_box(b"pitm", struct.pack(">H", main)),
+            full_box(b"iinf", struct.pack(">H", len(infos)), *infos),
+            full_box(b"iref", box(b"dimg", dimg)) if size else b"",
+            box(b"iprp", properties, full_box(b"ipma", struct.pack(">I", len(linked)), entries)),
+            full_box(b"iloc", struct.pack(">HH", 0x4400, len(indices)), rows),
+        )
+
+    head = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    begin = len(head) + len(meta(0)) + 8
+    return head + meta(begin) + box(b"mdat", *contents)
+
+
+def turn(quarters: int) -> bytes:
+    """Return the box that turns a picture against the clock."""
+    return box(b"irot", bytes([quarters]))
+
+
+def mirror(axis: int) -> bytes:
+    """Return the box that exchanges top and bottom (0), or left and right (1)."""
+    return box(b"imir", bytes([axis]))
+
+
+def clean_aperture(width: int, height: int, right: int, down: int) -> bytes:
+    """Return the box that cuts a picture about a centre that lies so far from its own."""
+    return box(b"clap", struct.pack(">8i", width, 1, height, 1, right, 1, down, 1))
+
+
+def tiff(picture: np.ndarray, *, tile: int | None = None, planar: bool = False) -> bytes:
+    """Return an uncompressed picture in square tiles, or in one strip."""
+    height, width, n = picture.shape
+    planes = [picture[..., i : i + 1] for i in range(n)] if planar else [picture]
+    side = tile or 0
+    if tile:
+        pad = ((0, -height % side), (0, -width % side), (0, 0))
+        planes = [np.pad(plane, pad) for plane in planes]
+        parts = [
+            plane[top : top + side, left : left + side].tobytes()
+            for plane in planes
+            for top in range(0, height, side)
+            for left in range(0, width, side)
+        ]
+    else:
+        parts = [plane.tobytes() for plane in planes]
+    starts = [8 + sum(map(len, parts[:index])) for index in range(len(parts))]
+    tags = {256: [width], 257: [height], 258: [8] * n, 259: [1], 262: [2], 277: [n]}
+    tags |= {284: [2 if planar else 1]}
+    sizes = [len(part) for part in parts]
+    if tile:
+        tags |= {322: [side], 323: [side], 324: starts, 325: sizes}
+    else:
+        tags |= {273: starts, 278: [height], 279: sizes}
+    body = b"".join(parts)
+    at = 8 + len(body)
+    directory, values = struct.pack("<H", len(tags)), b""
+    for tag, numbers in sorted(tags.items()):
+        packed = struct.pack(f"<{len(numbers)}I", *numbers)
+        if len(numbers) > 1:
+            place = at + 2 + 12 * len(tags) + 4 + len(values)
+            values, packed = values + packed, struct.pack("<I", place)
+        directory += struct.pack("<HHI", tag, 4, len(numbers)) + packed
+    return b"II*\0" + struct.pack("<I", at) + body + directory + bytes(4) + values

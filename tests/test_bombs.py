@@ -22,7 +22,9 @@ from hostile_files import (
     fragmented_mp4,
     gif,
     id3,
+    matroska,
     mp4,
+    of_png,
     png,
     png_chunk,
     png_with,
@@ -36,7 +38,7 @@ from hostile_files import (
 from media_files import clip_bytes, tone, write_clip, write_sound
 
 from merclip.errors import DecodeError, MediaTypeError
-from merclip.media import read_media
+from merclip.media import _frames, read_media
 from merclip.media._claims import claimed
 
 needs_decoder_options = pytest.mark.skipif(
@@ -218,6 +220,89 @@ class TestWhatIsNoFile:
                     read_media(name)
 
 
+@pytest.mark.parametrize("kind", ["sound", "pictures"])
+def test_packets_that_a_container_packs_are_refused_before_they_are_unpacked(kind: str) -> None:
+    block = zlib.compress(bytes(9_000_000), 9)
+    blocks = [(1000 * i, block) for i in range(60)]
+    how = {"size": (64, 48), "private": of_png(64, 48)} if kind == "pictures" else {}
+    codec = b"V_MS/VFW/FOURCC" if kind == "pictures" else b"A_PCM/INT/LIT"
+    begin = time.process_time()
+    with pytest.raises(DecodeError, match="compressed once more by the container"):
+        read_media(matroska(codec, blocks, packed=True, **how))
+    assert time.process_time() - begin < 1
+    plain = read_media(matroska(b"A_PCM/INT/LIT", [(0, bytes(96_000))]))
+    assert plain.sound is not None and len(plain.sound) == 16_000
+
+
+def test_of_pictures_without_references_only_those_wanted_are_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded = []
+    original = _frames.check_size
+    monkeypatch.setattr(_frames, "check_size", lambda *a: decoded.append(1) or original(*a))
+    blocks = [(40 * i, png(64, 48)) for i in range(100)]
+    content = matroska(b"V_MS/VFW/FOURCC", blocks, size=(64, 48), private=of_png(64, 48))
+    frames = read_media(content).frames
+    assert frames is not None and frames.shape == (12, 48, 64, 3)
+    assert len(decoded) == 12
+
+
+def test_large_frames_of_few_bytes_are_refused() -> None:
+    blocks = [(40 * i, png(4000, 4000)) for i in range(12)]
+    content = matroska(b"V_MS/VFW/FOURCC", blocks, size=(4000, 4000), private=of_png(4000, 4000))
+    with pytest.raises(DecodeError, match="4000x4000 pixels, more than 9 megapixels"):
+        read_media(content)
+
+
+def test_work_and_memory_grow_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("merclip.media._limits.MIN_DECODED_PIXELS", 2**20)
+    monkeypatch.setattr("merclip.media._limits.DECODED_DENSITY", 2**6)
+    with pytest.raises(DecodeError, match="one after another"):
+        read_media(gif(2_000, 100, 100))
+    monkeypatch.setattr("merclip.media._limits.MIN_KEPT_PIXELS", 12 * 24 * 32)
+    monkeypatch.setattr("merclip.media._limits.KEPT_DENSITY", 0)
+    frames = read_media(clip_bytes(video={"n": 50})).frames
+    assert frames is not None and frames.shape == (12, 24, 32, 3)
+
+
+def test_threads_are_fewer_where_pictures_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_frames, "MAX_DECODER_BYTES", 3 * 4 * 64 * 48)
+    counts = []
+    original = _frames._video_stream
+
+    def spy(*arguments: Any) -> Any:
+        stream = original(*arguments)
+        counts.append(stream.codec_context.thread_count)
+        return stream
+
+    monkeypatch.setattr(_frames, "_video_stream", spy)
+    monkeypatch.setattr(_frames.os, "cpu_count", lambda: 64)
+    read_media(clip_bytes(video={"n": 10}), want_sound=False)
+    assert counts and set(counts) == {3}
+
+
+def test_gaps_in_sound_cost_no_more_than_sound() -> None:
+    blocks = [(1060 * i, b"\1\2\3\4" * 1000) for i in range(300)]
+    for rate in (999_983.0, 44_100.0):
+        begin = time.process_time()
+        found = read_media(matroska(b"A_PCM/INT/LIT", blocks, rate=rate), max_sound_blocks=None)
+        assert time.process_time() - begin < 4
+        assert found.sound is not None
+        assert len(found.sound) == pytest.approx(300 * 2000 / rate * 16_000, abs=300)
+
+
+def test_a_sound_that_is_never_of_one_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("merclip.media._sound._MOST_FORMATS", 1)
+    parts = [
+        write_sound(
+            io.BytesIO(), "mp3", format="mp3", samples=tone(1.0, rate), rate=rate
+        ).getvalue()
+        for rate in (48000, 32000)
+    ]
+    with pytest.raises(DecodeError, match="changes its rate or its channels"):
+        read_media(b"".join(parts))
+
+
 def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     content = clip_bytes(video={"n": 50})
     monkeypatch.setattr("merclip.media._limits.MAX_DECODED_PIXELS", 48 * 64 * 5)
@@ -234,7 +319,7 @@ def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_pixels_are_scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
     content = clip_bytes(video={"n": 50, "size": (96, 128), "rotation": 90})
     whole = read_media(content).frames
-    monkeypatch.setattr("merclip.media._pixels.MAX_KEPT_PIXELS", 12 * 48 * 64)
+    monkeypatch.setattr("merclip.media._limits.MAX_KEPT_PIXELS", 12 * 48 * 64)
     small = read_media(content).frames
     assert whole is not None and small is not None
     assert whole.shape == (12, 128, 96, 3)

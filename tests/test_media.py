@@ -568,6 +568,82 @@ class TestRefusals:
             read_media(clip, **how)
 
 
+class TestChannelsThatCancel:
+    @pytest.mark.parametrize(
+        ("codec", "suffix"), [("pcm_s16le", "wav"), ("flac", "flac"), ("aac", "m4a")]
+    )
+    @pytest.mark.parametrize("how", [{}, {"sound_block": 0.5, "max_sound_blocks": 4}])
+    def test_give_the_loudest(self, tmp_path, codec, suffix, how):
+        voice = mf.tone(24.0, 16000)[0]
+        both = np.stack([voice, -0.9 * voice])
+        path = tmp_path / f"a.{suffix}"
+        mf.write_sound(path, codec, samples=both, rate=16000)
+        sound = sound_only(path, **how).sound
+        assert np.sqrt(np.mean(sound**2)) == pytest.approx(0.5 / np.sqrt(2), abs=0.02)
+        assert frequency(sound[:8000], 16000) == pytest.approx(440, abs=2)
+
+    def test_of_a_clip_are_heard(self, tmp_path):
+        voice = mf.tone(2.0, 44100)[0]
+        sound = {"samples": np.stack([voice, -voice])}
+        media = read_media(mf.write_clip(tmp_path / "a.mp4", sound=sound))
+        assert np.abs(media.sound).max() > 0.4
+
+    def test_a_channel_that_is_silent_is_averaged(self, tmp_path):
+        voice = mf.tone(1.0, 16000)[0]
+        both = np.stack([voice, np.zeros_like(voice)])
+        path = mf.write_sound(tmp_path / "a.wav", samples=both, rate=16000)
+        np.testing.assert_allclose(read_media(path).sound, voice / 2, atol=1e-4)
+
+
+class TestTagsBeforeTheHeader:
+    ID3 = b"ID3\3\0\0\0\0\1\0" + bytes(128)
+    FOOTER = b"ID3\4\0\x10\0\0\0\x20" + bytes(42)
+    APE = b"APETAGEX" + (2000).to_bytes(4, "little") + (40).to_bytes(4, "little") + bytes(56)
+
+    @pytest.mark.parametrize("tag", [ID3, FOOTER, APE, ID3 + APE + ID3])
+    @pytest.mark.parametrize(
+        ("codec", "format"),
+        [
+            ("pcm_s16le", "wav"),
+            ("flac", "flac"),
+            ("flac", "ogg"),
+            ("pcm_s16be", "aiff"),
+            ("flac", "matroska"),
+            ("aac", "mp4"),
+        ],
+    )
+    def test_are_passed_over(self, tmp_path, codec, format, tag):
+        buffer = io.BytesIO()
+        mf.write_sound(buffer, codec, format=format, samples=mf.tone(1.0, 16000), rate=16000)
+        expected = read_media(buffer.getvalue()).sound
+        (tmp_path / "a").write_bytes(tag + buffer.getvalue())
+        for source in (tag + buffer.getvalue(), tmp_path / "a"):
+            media = read_media(source)
+            np.testing.assert_array_equal(media.sound, expected)
+            assert not media.warnings
+
+
+class TestLiveRecordings:
+    """Files whose clock does not begin at zero."""
+
+    @pytest.mark.parametrize("suffix", ["mkv", "flv", "mp4", "ts", "nut", "asf"])
+    def test_are_whole(self, tmp_path, suffix):
+        path = tmp_path / f"a.{suffix}"
+        video = {"start": 100.0, "codec": "mpeg4" if suffix == "asf" else "libx264"}
+        mf.write_clip(path, video=video, sound={"start": 100.0})
+        media = read_media(path)
+        assert media.warnings == ()
+        assert media.duration == pytest.approx(2.0, abs=0.3)
+
+    def test_that_are_cut_say_so(self, tmp_path):
+        path = tmp_path / "a.mkv"
+        video = {"n": 250, "gop": 10, "start": 1.0}
+        mf.write_clip(path, video=video, sound={"samples": mf.tone(10.0, 44100), "start": 1.0})
+        data = path.read_bytes()
+        assert not read_media(data).warnings
+        assert any("seconds of the video" in s for s in read_media(data[: len(data) // 3]).warnings)
+
+
 FAR = {"sound_block": 0.5, "max_sound_blocks": 4}
 
 
@@ -768,7 +844,7 @@ class TestArrays:
         with pytest.raises(InputError, match="start=9"):
             read_video_array(Video(np.zeros((5, 8, 8, 3), np.uint8), fps=5), start=9)
         with pytest.raises(InputError, match="start=9"):
-            read_audio_array(Audio(np.zeros(100), rate=100), start=9)
+            read_audio_array(Audio(np.zeros(1000), rate=1000), start=9)
 
 
 @pytest.mark.parametrize(

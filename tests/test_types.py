@@ -163,21 +163,77 @@ def test_fps_is_a_positive_number(fps: Any) -> None:
 # Audio ---------------------------------------------------------------------------
 
 
-def test_audio_takes_int16_float_and_tensors_alike() -> None:
+def test_audio_takes_float_integers_and_tensors_alike() -> None:
     whole = np.array([0, 16384, -32768, 32767], np.int16)
     expected = whole / 32768
-    for same in (whole, expected, expected.astype(np.float32), torch.tensor(expected)):
+    wide = whole.astype(np.int64)
+    alike = [whole, whole.astype(">i2"), whole.astype("<i2"), torch.tensor(whole)]
+    alike += [wide << 16, (wide << 16).astype(np.int32), (wide << 16).astype(">i4")]
+    alike = [part.astype(np.int32) if part.dtype == np.int64 else part for part in alike]
+    alike += [wide << 48, (wide + 32768).astype(np.uint16), expected, expected.astype(np.float32)]
+    alike += [expected.astype(">f8"), torch.tensor(expected)]
+    for same in alike:
         np.testing.assert_allclose(Audio(same, rate=8000).samples, expected, atol=1e-7)
+    for rough in (expected.astype(np.float16), torch.tensor(expected).bfloat16()):
+        np.testing.assert_allclose(Audio(rough, rate=8000).samples, expected, atol=1e-3)
+    bytes_of_a_wav = np.array([128, 192, 0, 255], np.uint8)
+    for short in (bytes_of_a_wav, (wide >> 8).astype(np.int8)):
+        np.testing.assert_allclose(Audio(short, rate=8000).samples, expected, atol=1 / 128)
 
 
-def test_channels_are_averaged() -> None:
-    samples = Audio(np.array([[1.0, 0.0], [0.0, -1.0]]), rate=8000).samples
-    np.testing.assert_array_equal(samples, [0.5, -0.5])
-    assert samples.dtype == np.float32
+@pytest.mark.parametrize("array", [[0, 9000, -8000], np.array([0, 200], np.int32)])
+def test_integers_of_a_wider_type_than_their_samples_are_refused(array: Any) -> None:
+    with pytest.raises(InputError, match="cast it to their type, such as int16"):
+        Audio(array, rate=8000)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", "i4", ">i2", ">i4", "f4"])
+def test_sound_is_taken_as_scipy_reads_it(kind: str, tmp_path: Path) -> None:
+    wavfile = pytest.importorskip("scipy.io.wavfile")
+    wave = 0.5 * np.sin(np.arange(800) / 5)
+    kinds = np.dtype(kind)
+    scale = {1: 127, 2: 32767, 4: 2**31 - 1}[kinds.itemsize] if kinds.kind != "f" else 1
+    samples = (wave * scale + (128 if kinds.kind == "u" else 0)).astype(kinds)
+    wavfile.write(tmp_path / "a.wav", 8000, np.stack([samples, samples], 1))
+    rate, array = wavfile.read(tmp_path / "a.wav")
+    np.testing.assert_allclose(Audio(array, rate=rate).samples, wave, atol=0.02)
+
+
+def test_channels_are_averaged_whichever_way_they_lie() -> None:
+    left, right = np.random.default_rng(0).uniform(-1, 1, (2, 100))
+    for array in (np.stack([left, right]), np.stack([left, right], 1), np.array([right, left])):
+        samples = Audio(array, rate=8000).samples
+        np.testing.assert_allclose(samples, (left + right) / 2, atol=1e-6)
+        assert samples.dtype == np.float32 and samples.flags.c_contiguous
+    np.testing.assert_allclose(Audio(left[None, ::-1], rate=8000).samples, left[::-1], atol=1e-6)
+    np.testing.assert_allclose(Audio(left[:, None], rate=8000).samples, left, atol=1e-6)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.8])
+def test_channels_that_cancel_give_the_loudest(gain: float) -> None:
+    voice = np.sin(np.arange(1000) / 7)
+    hum = 0.05 * np.sin(np.arange(1000) / 90)
+    for array in (np.array([voice + hum, hum - gain * voice]), np.array([voice, -gain * voice])):
+        np.testing.assert_allclose(Audio(array, rate=8000).samples, array[0], atol=1e-6)
+    many = np.array([0.5 * voice, -voice, *np.zeros((4, 1000)), 0.5 * voice])
+    np.testing.assert_allclose(Audio(many, rate=8000).samples, many[1], atol=1e-6)
+
+
+def test_a_channel_alone_and_channels_without_relation_are_averaged() -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, (12, 4000))
+    np.testing.assert_allclose(Audio(noise, rate=8000).samples, noise.mean(0), atol=1e-6)
+    noise[1:] = 0
+    np.testing.assert_allclose(Audio(noise, rate=8000).samples, noise[0] / 12, atol=1e-6)
 
 
 def test_sound_a_little_over_full_scale_is_taken() -> None:
     assert Audio(np.array([1.2, -1.1]), rate=8000).samples.max() > 1
+
+
+@pytest.mark.parametrize("rate", [1, 999, 10**7])
+def test_rate_is_that_of_a_sound(rate: int) -> None:
+    with pytest.raises(InputError, match="rate must lie in 1000 to 1000000 Hz"):
+        Audio(np.zeros(10), rate=rate)
 
 
 @pytest.mark.parametrize("rate", [0, -16000, float("nan"), float("inf"), "16000", None, True])
@@ -197,10 +253,13 @@ def test_rate_may_be_a_numpy_or_torch_scalar() -> None:
         (np.array([0.0, np.nan]), InputError, r"nan at position \(1,\)"),
         (np.array([[0.0, 0.0], [np.inf, 0.0]]), InputError, r"inf at position \(1, 0\)"),
         (np.zeros(0), InputError, "empty"),
-        (np.array([0, 1], np.int32), InputError, "int16, got int32"),
+        (np.array([True, False]), InputError, "integers, got bool"),
+        (np.array([0j]), InputError, "integers, got complex128"),
         (np.array([0.0, 30000.0]), InputError, "peak of 30000"),
         (np.zeros((2, 2, 2)), ShapeError, r"\(n,\) or \(channels, n\)"),
-        (np.zeros((8000, 2)), ShapeError, r"use array\.T"),
+        (np.zeros((80, 300)), ShapeError, "at most 32 channels"),
+        (torch.zeros(9, device="meta"), InputTypeError, "dense and in memory"),
+        (torch.zeros(9).to_sparse(), InputTypeError, "dense and in memory"),
         (np.array(["a"]), InputError, "floating point"),
         ([[0.0, 0.1], [0.0]], ShapeError, "Nested lists"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Set
 from contextlib import closing
@@ -14,8 +15,8 @@ import numpy as np
 from av.video.frame import PictureType
 
 from merclip.media._choose import Positions, choose_frames
-from merclip.media._limits import MAX_PIXELS, check_size
-from merclip.media._pixels import to_rgb
+from merclip.media._limits import MAX_DECODER_BYTES, MAX_PIXELS, check_size
+from merclip.media._pixels import Look, to_rgb
 from merclip.media._scan import (
     Times,
     Track,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _SMALLEST_SKIP = 12
 """Frames; below this, decoding on is cheaper than a seek, which empties the decoder."""
+_MOST_THREADS = 16
+"""As FFmpeg itself has at most."""
 FARTHEST = 0.5
 """Seconds that a frame may be from the one that it stands for, where speed counts more."""
 
@@ -114,7 +117,7 @@ def _read_promised(source: Source, track: Track, order: list[int], span: _Span) 
     moved = not np.array_equal(asked, positions)
     with source.container() as container:
         wanted = {order[position] for position in positions}
-        kept = _Kept(len(positions), track.codec)
+        kept = _Kept(len(positions), track.look)
         with closing(_Reader(container, track, order, keys, wanted, source.name)) as reader:
             for index, position in enumerate(positions):
                 if index and position == positions[index - 1]:
@@ -132,19 +135,19 @@ def _key_positions(track: Track, order: list[int]) -> Positions:
 class _Kept:
     """Pictures of one size, in one array from the first on: they may be large."""
 
-    def __init__(self, n_frames: int, codec: str) -> None:
+    def __init__(self, n_frames: int, look: Look) -> None:
         self._n_frames = n_frames
-        self._codec = codec
+        self._look = look
         self._n_kept = 0
         self._frames: ByteArray | None = None
 
     def add(self, frame: Any) -> None:
         """Take a decoded frame."""
         if self._frames is None:
-            picture = to_rgb(frame, self._codec, n_frames=self._n_frames)
+            picture = to_rgb(frame, self._look, n_frames=self._n_frames)
             self._frames = np.empty((self._n_frames, *picture.shape), np.uint8)
         else:
-            picture = to_rgb(frame, self._codec, self._frames.shape[1:])
+            picture = to_rgb(frame, self._look, self._frames.shape[1:])
         self._frames[self._n_kept] = picture
         self._n_kept += 1
 
@@ -192,7 +195,9 @@ class _Reader:
         self._name = name
         self._order = order
         self._wanted = wanted
-        self._may_drop = _may_drop(self._stream, track)
+        # Of a codec without references no frame is decoded that is not wanted.
+        self._alone = track.look.alone
+        self._may_drop = self._alone or _may_drop(self._stream, track)
         self._position_of = {stamp: position for position, stamp in enumerate(order)}
         self._decoding_index = {stamp: i for i, stamp in enumerate(track.pts)}
         self._keys = keys.tolist()
@@ -259,6 +264,10 @@ class _Reader:
     def _without_unneeded(self, packets: Iterator[Any]) -> Iterator[Any]:
         """Let the decoder drop frames to which no other refers, unless they are wanted."""
         for packet in packets:
+            if self._alone:
+                if packet.pts in self._wanted or not packet.size:
+                    yield packet
+                continue
             needed = packet.is_keyframe or packet.pts in self._wanted
             self._stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
             yield packet
@@ -289,9 +298,14 @@ class _Reader:
 
 def _video_stream(container: InputContainer, track: Track) -> Any:
     stream: Any = container.streams[track.index]
+    context = stream.codec_context
     stream.thread_type = "AUTO"
+    n_bytes = 4 * max(1, int(context.width or 0) * int(context.height or 0))
+    # Each thread works at a frame of its own, however few bytes it was made of.
+    most = max(1, MAX_DECODER_BYTES // n_bytes)
+    context.thread_count = min(most, os.cpu_count() or 1, _MOST_THREADS)
     # The size in the header was looked at; a later one must not be allocated.
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
 
 
@@ -371,7 +385,7 @@ def _nth_frames(source: Source, track: Track, wanted: set[int]) -> dict[int, Byt
         shape: tuple[int, ...] | None = None
         for index, frame in enumerate(decoded(packets, track, source.name)):
             if index in wanted:
-                found[index] = to_rgb(frame, track.codec, shape, n_frames=len(wanted))
+                found[index] = to_rgb(frame, track.look, shape, n_frames=len(wanted))
                 shape = shape or found[index].shape
             if len(found) == len(wanted):
                 break

@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 
-from merclip.media._limits import MAX_KEPT_PIXELS
+from merclip.media._light import is_hdr, to_screen
+from merclip.media._limits import most_kept
 from merclip.types import ByteArray
 
 _TURNS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
 """The display matrix for quarter turns against the clock."""
-
-
 _PNG = ("png", "apng")
 
 
+@dataclass(frozen=True)
+class Look:
+    """How the pictures of a stream look, besides their pixels."""
+
+    codec: str = "png"
+    """Where it is not known, as if it were PNG, with which most care is needed."""
+    aspect: float = 1.0
+    """How many times as wide as high a pixel is."""
+    transfer: int = 0
+    primaries: int = 0
+    """Of light and colours, by their numbers in H.273."""
+    alone: bool = False
+    """Whether no picture refers to another."""
+    n_bytes: int | None = None
+    """Of all of them, if that is known."""
+
+
 def to_rgb(
-    frame: Any, codec: str, shape: tuple[int, ...] | None = None, n_frames: int = 1
+    frame: Any, look: Look, shape: tuple[int, ...] | None = None, n_frames: int = 1
 ) -> ByteArray:
     """Return a frame as upright RGB of shape (H, W, 3), scaled to `shape` if given.
 
-    Otherwise it keeps its size, unless `n_frames` of them are too many pixels.
+    Otherwise it has the size at which it is shown, unless `n_frames` of them are too many
+    pixels.
     """
-    turn = _display_matrix(frame, codec)
-    size = _reduced(frame, n_frames) if shape is None else _size_before_turning(shape, turn)
-    picture = frame.to_ndarray(format="rgb24", **size)
+    turn = _display_matrix(frame, look.codec)
+    size = _shown_size(frame, look, n_frames) if shape is None else _before_turning(shape, turn)
+    if is_hdr(look.transfer):
+        codes = frame.to_ndarray(format="rgb48le", **size)
+        picture = to_screen(codes, look.transfer, look.primaries)
+    else:
+        picture = frame.to_ndarray(format="rgb24", **size)
     return np.ascontiguousarray(_turn(picture, turn))
 
 
-def _reduced(frame: Any, n_frames: int) -> dict[str, Any]:
-    share = MAX_KEPT_PIXELS / max(1, frame.width * frame.height * n_frames)
-    if share >= 1:
+def _shown_size(frame: Any, look: Look, n_frames: int) -> dict[str, Any]:
+    width, height = frame.width * max(1, look.aspect), frame.height / min(1, look.aspect)
+    share = min(1, most_kept(look.n_bytes) / max(1, width * height * n_frames))
+    size = {"width": round(width), "height": round(height)}
+    if share < 1:
+        size = {side: max(1, int(pixels * share**0.5)) for side, pixels in size.items()}
+    if size == {"width": frame.width, "height": frame.height}:
         return {}
-    width, height = (max(1, int(side * share**0.5)) for side in (frame.width, frame.height))
-    return {"width": width, "height": height, "interpolation": "AREA"}
+    return {**size, "interpolation": "AREA" if share < 1 else "BICUBIC"}
 
 
-def _size_before_turning(shape: tuple[int, ...], turn: tuple[int, int, int, int]) -> dict[str, int]:
+def _before_turning(shape: tuple[int, ...], turn: tuple[int, int, int, int]) -> dict[str, int]:
     height, width = shape[:2]
     if _swaps_axes(turn):
         height, width = width, height
@@ -85,5 +110,5 @@ def _turn(picture: ByteArray, turn: tuple[int, int, int, int]) -> ByteArray:
 
 def frame_to_rgb(frame: Any) -> ByteArray:
     """Return a frame that PyAV decoded elsewhere as upright RGB of shape (H, W, 3)."""
-    # What it was coded with is not known: it may be a PNG.
-    return to_rgb(frame, _PNG[0])
+    light = [int(getattr(frame, key, 0) or 0) for key in ("color_trc", "color_primaries")]
+    return to_rgb(frame, Look(transfer=light[0], primaries=light[1]))

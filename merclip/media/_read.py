@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,11 @@ from merclip.media._limits import MAX_PIXELS, MAX_STREAMS, MEGA
 from merclip.media._scan import Scan, Times, Track, scan
 from merclip.media._sound import Samples, read_sound
 from merclip.media._source import Source, open_source
+from merclip.media._stills import SECONDS, Still, still_reader
 from merclip.types import ByteArray, FloatArray
 
+_SAMPLE = 3
+_NO_CONTRAST = 3
 _WORTH_A_WARNING = 0.3
 """Seconds; lengths in headers are rounded, and codecs pad the last frame."""
 
@@ -144,7 +148,7 @@ def read_media(
         except Exception as error:
             raise DecodeError(
                 f"{opened.name!r} cannot be decoded ({_reason(error)}): "
-                "check that it is a complete video or sound file."
+                "check that it is a complete picture, video or sound file."
             ) from error
 
 
@@ -177,6 +181,9 @@ def _reason(error: Exception) -> str:
 
 
 def _read(source: Source, request: _Request) -> Media:
+    read_still = still_reader(source)
+    if read_still is not None:
+        return _read_still(source, read_still, request)
     found = scan(source)
     video = found.video if request.want_video else None
     sound = found.sound if request.want_sound else None
@@ -186,7 +193,21 @@ def _read(source: Source, request: _Request) -> Media:
     samples = _read_sound(source, sound, request)
     if pictures is None and samples is None:
         raise _nothing_came_out(source, [t for t in (video, sound) if t], request)
-    return _media(pictures, samples, request, _warnings(source, found, pictures, samples, request))
+    warnings = _warnings(source, found, pictures, samples, request)
+    return _media(source.name, pictures, samples, request, warnings)
+
+
+def _read_still(source: Source, read_still: Callable[[Source], Still], request: _Request) -> Media:
+    if not request.want_video:
+        raise _missing(source, request)
+    if request.start >= SECONDS:
+        raise InputError(
+            f"start={request.start:g} lies after the beginning of {source.name!r}, which is a "
+            "still picture: leave start away."
+        )
+    still = read_still(source)
+    pictures = Pictures(still.frames, np.zeros(1), min(SECONDS, request.end) - request.start)
+    return _media(source.name, pictures, None, request, still.warnings)
 
 
 def _read_frames(source: Source, track: Track | None, request: _Request) -> Pictures | None:
@@ -217,11 +238,17 @@ def _read_sound(source: Source, track: Track | None, request: _Request) -> Sampl
 
 
 def _media(
+    name: str,
     pictures: Pictures | None,
     samples: Samples | None,
     request: _Request,
     warnings: tuple[str, ...],
 ) -> Media:
+    if pictures and _is_blank(pictures.frames):
+        warnings += (
+            f"The pictures of {name!r} have one colour throughout: look whether it shows "
+            "what it should.",
+        )
     return Media(
         frames=pictures.frames if pictures else None,
         frame_times=pictures.times if pictures else np.zeros(0),
@@ -232,12 +259,22 @@ def _media(
     )
 
 
+def _is_blank(frames: ByteArray) -> bool:
+    """Tell whether nothing can be seen, as where a decoder gives black for what it lacks."""
+    some = frames[:, ::_SAMPLE, ::_SAMPLE].reshape(-1, 3)
+    return bool((some.max(axis=0) - some.min(axis=0)).max() <= _NO_CONTRAST)
+
+
 def _nothing_wanted_is_there(source: Source, found: Scan, request: _Request) -> MerclipError:
     if found.video is None and found.sound is None:
         return DecodeError(
             f"{source.name!r} has neither a video nor a sound stream that can be decoded: "
             "give a video or sound file."
         )
+    return _missing(source, request)
+
+
+def _missing(source: Source, request: _Request) -> MissingStreamError:
     missing, instead = ("video", "sound") if request.want_video else ("sound", "video")
     return MissingStreamError(
         f"{source.name!r} has no {missing} stream, only {instead}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,23 @@ import av
 import numpy as np
 
 from merclip.media._claims import check_claims
-from merclip.media._limits import Work, check_packets, check_size
+from merclip.media._limits import (
+    Work,
+    check_aspect,
+    check_density,
+    check_packets,
+    check_size,
+)
+from merclip.media._pixels import Look
 from merclip.media._source import Source, open_source
+from merclip.media._stills import still_reader
 from merclip.media._tags import check_notes
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-_EXACT_DURATIONS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "wav", "flac", "asf", "flv"}
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_EXACT_DURATIONS = {_MP4, "matroska,webm", "avi", "wav", "flac", "asf", "flv"}
 """Formats whose header tells the length; FFmpeg guesses the others' from the bit rate."""
 
 Times = np.ndarray[Any, np.dtype[np.float64]]
@@ -40,7 +49,7 @@ class Track:
     """Seconds that one frame lasts when nothing else is known."""
     claimed_end: float | None
     """Where the header says that the stream ends, in seconds."""
-    codec: str = ""
+    look: Look = Look()
     pts: list[int | None] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
     durations: list[int] = field(default_factory=list)
@@ -97,10 +106,15 @@ def scan(source: Source) -> Scan:
         tracks = {stream.index: _track(container, stream, origin) for stream in streams}
         if video is not None:
             check_size(video.codec_context, source.name)
+            check_aspect(tracks[video.index].look.aspect, source.name)
         if streams:
             _collect(container, streams, tracks, source.name)
         if video is not None:
-            check_size(video.codec_context, source.name, len(tracks[video.index].pts))
+            track = tracks[video.index]
+            check_size(video.codec_context, source.name, len(track.pts))
+            if track.look.alone:
+                n_bytes = track.look.n_bytes or 0
+                check_density(video.codec_context, source.name, len(track.pts), n_bytes)
         return Scan(
             video=tracks[video.index] if video is not None else None,
             sound=tracks[sound.index] if sound is not None else None,
@@ -139,6 +153,8 @@ def has_pictures(source: Any) -> bool:
     """
     with open_source(source) as opened:
         try:
+            if still_reader(opened) is not None:
+                return True
             check_claims(opened)
             check_notes(opened)
             with opened.container() as container:
@@ -177,14 +193,25 @@ def _track(container: InputContainer, stream: Any, origin: float) -> Track:
         origin=origin,
         interval=float(1 / rate) if rate else 0.04,
         claimed_end=_claimed_end(container, stream, origin),
-        codec=stream.codec_context.name,
+        look=_look(stream) if stream.type == "video" else Look(),
+    )
+
+
+def _look(stream: Any) -> Look:
+    codec = stream.codec_context
+    return Look(
+        codec.name,
+        float(stream.sample_aspect_ratio or 1),
+        int(codec.color_trc or 0),
+        int(codec.color_primaries or 0),
+        alone=codec.codec.intra_only or codec.name == "png",
     )
 
 
 def _claimed_end(container: InputContainer, stream: Any, origin: float) -> float | None:
     if container.format.name not in _EXACT_DURATIONS or not stream.duration:
         return None
-    begin = stream.start_time or 0
+    begin = _counted_from(container, stream.start_time or 0)
     return float((begin + stream.duration) * stream.time_base) - origin
 
 
@@ -194,12 +221,23 @@ def _file_end(container: InputContainer, origin: float) -> float | None:
     # Subtitles count too and may be longer than what is read here.
     if container.streams.subtitles:
         return None
-    return (container.duration + (container.start_time or 0)) / av.time_base - origin
+    begin = _counted_from(container, container.start_time or 0)
+    return (container.duration + begin) / av.time_base - origin
+
+
+def _counted_from(container: InputContainer, start: int) -> int:
+    """Return where a claimed length begins, which is the start of the first packet in MP4.
+
+    Writers of others count from there or from zero, where live recordings do not begin;
+    the lesser is claimed either way.
+    """
+    return start if container.format.name == _MP4 else min(start, 0)
 
 
 def _collect(
     container: InputContainer, streams: list[Any], tracks: dict[int, Track], name: str
 ) -> None:
+    n_bytes = dict.fromkeys(tracks, 0)
     for n_before, packet in enumerate(packets_of(container, *streams)):
         check_packets(n_before, name)
         track = tracks[packet.stream.index]
@@ -211,10 +249,17 @@ def _collect(
         track.durations.append(packet.duration or 0)
         track.keys.append(packet.is_keyframe)
         track.places.append(packet.pos)
+        n_bytes[packet.stream.index] += packet.size
+    for index, track in tracks.items():
+        track.look = replace(track.look, n_bytes=n_bytes[index])
 
 
 def packets_of(container: InputContainer, *streams: Any) -> Iterator[Any]:
     """Yield packets until the file ends or cannot be read further."""
+    for other in set(container.streams) - set(streams):
+        # FFmpeg then neither reads nor unpacks them; older PyAV cannot say so.
+        if hasattr(other, "discard"):
+            other.discard = type(other.discard).all
     try:
         yield from container.demux(*streams)
     # What came before is used; the caller sees that the stream ends early.
@@ -227,7 +272,7 @@ def packets_of(container: InputContainer, *streams: Any) -> Iterator[Any]:
 def frames_of(packets: Iterator[Any], track: Track, name: str) -> Iterator[Any]:
     """Yield the frames of all packets that can be decoded; note those that cannot."""
     track.failed = 0.0
-    work = Work(name)
+    work = Work(name, track.look.n_bytes or 0)
     for packet in packets:
         work.add_packet(packet)
         try:

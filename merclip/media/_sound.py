@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from math import gcd
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 import numpy as np
@@ -18,7 +19,7 @@ from merclip.errors import DecodeError
 from merclip.media._blocks import block_spans
 from merclip.media._scan import Track, UnexpectedFrame, frames_of, packets_of
 from merclip.media._source import Source
-from merclip.types import FloatArray
+from merclip.types import MAX_RATE, MIN_RATE, FloatArray, mixed
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -27,7 +28,10 @@ _LARGEST_GAP = 0.05
 """Seconds; times that jump by more begin a new run, less is rounding or jitter."""
 _RUN_UP = 1.0
 """Seconds decoded before the start, as codecs need earlier packets to settle."""
-_RATES = (1_000, 1_000_000)
+_LONGEST_PERIOD = 1000
+"""Samples; rates whose samples coincide less often are taken to do so everywhere."""
+_MOST_FORMATS = 100
+"""Of one sound: for each of them a filter is made."""
 _LEAST_PITCH = 1.5
 """Blocks further apart than so many times their length and run-up are sought one by one;
 below, reading on takes no longer."""
@@ -62,11 +66,11 @@ def read_sound(
     if samples is None:
         cut = _read_on(source, track, start, end, rate, spans)
         samples, n_samples = cut.samples(), cut.n_samples if spans is None else expected
-    if len(samples) == 0:
+    if samples.size == 0:
         return None
     bad = ~np.isfinite(samples)
     samples[bad] = 0
-    return Samples(samples, n_samples / rate, int(np.count_nonzero(bad)))
+    return Samples(mixed(samples), n_samples / rate, int(np.count_nonzero(bad.any(axis=0))))
 
 
 def _expected_seconds(track: Track, start: float, end: float) -> float:
@@ -90,7 +94,7 @@ def _read_on(
 ) -> _Cut:
     """Decode everything from the start to the last block."""
     if start > 2 * _RUN_UP:
-        cut = _Cut(start, end, rate, spans)
+        cut = _Cut(start, end, rate, spans, source.name)
         try:
             with _opened(source, track) as (container, stream):
                 frames = _after_seek(container, stream, track, start, source.name)
@@ -98,7 +102,7 @@ def _read_on(
             return cut
         except UnexpectedFrame:
             pass
-    cut = _Cut(start, end, rate, spans)
+    cut = _Cut(start, end, rate, spans, source.name)
     with _opened(source, track) as (container, stream):
         frames = frames_of(packets_of(container, stream), track, source.name)
         _fill(cut, frames, track, source.name)
@@ -154,16 +158,16 @@ def _read_far_blocks(
             for first, stop in spans:
                 # The resampler gives its last samples right only where sound goes on.
                 until = min(end, (origin + stop) / rate + 2 * _LARGEST_GAP)
-                cut = _Cut((origin + first) / rate, until, rate, None)
+                cut = _Cut((origin + first) / rate, until, rate, None, source.name)
                 frames = _after_seek(container, stream, track, cut.start, source.name)
                 _fill(cut, frames, track, source.name)
-                pieces.append(cut.samples()[: stop - first])
+                pieces.append(cut.samples()[:, : stop - first])
                 goes_on = until < min(end, track.end) - _LARGEST_GAP
-                if track.failed or (goes_on and len(pieces[-1]) < stop - first):
+                if track.failed or (goes_on and pieces[-1].shape[1] < stop - first):
                     return None
     except UnexpectedFrame:
         return None
-    return np.concatenate(pieces)
+    return _joined(pieces)
 
 
 def _first_time(container: InputContainer, stream: Any, track: Track, name: str) -> float:
@@ -213,13 +217,15 @@ class _Cut:
     """Collects the samples of a span from frames that come in order."""
 
     def __init__(
-        self, start: float, end: float, rate: int, spans: list[tuple[int, int]] | None
+        self, start: float, end: float, rate: int, spans: list[tuple[int, int]] | None, name: str
     ) -> None:
         self.start = start
         self._end = end
         self._rate = rate
+        self._name = name
         self._keep = _Keep(spans)
         self._run: _Run | None = None
+        self._n_runs = 0
         self._ended = False
 
     @property
@@ -229,18 +235,32 @@ class _Cut:
 
     def add(self, frame: Any, time: float | None) -> None:
         """Take the next frame, which begins at `time` as far as that is known."""
-        if self._run is not None and not self._run.continues(frame, time):
+        if self._run is not None and not self._run.takes(frame):
             self._close_run()
-        begin = self._run.clock if self._run is not None else time or 0.0
+        clock = self._run.clock if self._run is not None else 0.0
+        jumps = time is not None and abs(time - clock) > _LARGEST_GAP
+        begin = time if time is not None and (jumps or self._run is None) else clock
         if begin >= self._end:
             self._ended = True
         elif self._run is not None or begin + frame.samples / frame.sample_rate > self._warm_start:
-            self._run = self._run or _Run(begin, frame, self.start, self._end, self._rate)
-            self._keep.add(self._run.push(frame))
+            run = self._run or self._new_run(frame)
+            if jumps or self._run is None:
+                self._keep.add(run.jump(frame, begin))
+            self._keep.add(run.push(frame))
+            self._run = run
 
     @property
     def _warm_start(self) -> float:
         return self.start - 2 * _LARGEST_GAP
+
+    def _new_run(self, frame: Any) -> _Run:
+        self._n_runs += 1
+        if self._n_runs > _MOST_FORMATS:
+            raise DecodeError(
+                f"The sound of {self._name!r} changes its rate or its channels more than "
+                f"{_MOST_FORMATS} times: convert it first."
+            )
+        return _Run(frame, self.start, self._end, self._rate)
 
     def _close_run(self) -> None:
         if self._run is not None:
@@ -253,47 +273,56 @@ class _Cut:
         return self._keep.n_seen
 
     def samples(self) -> FloatArray:
-        """Return what was kept; call it once, at the end."""
+        """Return what was kept, of shape (channels, n); call it once, at the end."""
         self._close_run()
         return self._keep.samples()
 
 
 def _check_rate(frame: Any, name: str) -> None:
-    low, high = _RATES
-    if not low <= frame.sample_rate <= high:
+    if not MIN_RATE <= frame.sample_rate <= MAX_RATE:
         raise DecodeError(
             f"The sound of {name!r} claims {frame.sample_rate} samples per second, "
-            f"{low} to {high} can be read: convert it first."
+            f"{MIN_RATE} to {MAX_RATE} can be read: convert it first."
         )
 
 
 class _Run:
-    """Frames without a gap, of one format, through one resampler."""
+    """Frames of one format through one resampler, which costs more to make than to use."""
 
-    def __init__(self, begin: float, frame: Any, start: float, end: float, rate: int) -> None:
-        self.clock = begin
+    def __init__(self, frame: Any, start: float, end: float, rate: int) -> None:
+        self.clock = 0.0
+        self._start, self._end, self._rate = start, end, rate
         self._format = _format_of(frame)
-        self._gain = mono_gain(frame.layout.name)
-        self._resampler = AudioResampler(format="fltp", layout="mono", rate=rate)
-        # Silence in front lets every run begin where samples of both rates
-        # coincide, so that a sound read from its middle has the same samples.
-        pad = _samples_to_pad(frame, begin, rate)
-        origin = begin - pad / frame.sample_rate
-        self._first = max(0, round((max(start, begin) - origin) * rate))
-        self._stop = round((end - origin) * rate) if end < float("inf") else None
-        self._position = 0
-        if pad:
-            self._cut(self._resampler.resample(_silence_like(frame, pad)))
+        mono = frame.layout.nb_channels == 1
+        # Channels that cancel are known only when all of them are there.
+        layout = "mono" if mono else "stereo"
+        self._gain = 1.0 if mono else stereo_gain(frame.layout.name)
+        self._resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
+        self._n_in = self._n_out = 0
+        self._wanted: list[tuple[int, int]] = []
 
-    def continues(self, frame: Any, time: float | None) -> bool:
-        """Tell whether a frame follows upon the ones before it."""
-        if _format_of(frame) != self._format:
-            return False
-        return time is None or abs(time - self.clock) <= _LARGEST_GAP
+    def takes(self, frame: Any) -> bool:
+        """Tell whether a frame is of the format of those before it."""
+        return _format_of(frame) == self._format
+
+    def jump(self, frame: Any, time: float) -> FloatArray:
+        """Let the next frame begin at a time; return samples that came out."""
+        if self._wanted:
+            first, stop = self._wanted.pop()
+            self._wanted.append((first, min(stop, self._place(0))))
+        # Silence between them lets frames begin where samples of both rates
+        # coincide, so that a sound read from its middle has the same samples.
+        pad = _samples_to_pad(frame, round(time * frame.sample_rate) - self._n_in, self._rate)
+        self._n_in += pad
+        self.clock = time
+        stop = self._place(self._end - time) if self._end < float("inf") else sys.maxsize
+        self._wanted.append((self._place(max(self._start - time, 0)), stop))
+        return self._cut(self._resampler.resample(_silence_like(frame, pad)) if pad else [])
 
     def push(self, frame: Any) -> FloatArray:
         """Take one frame; return the samples of the span that came out."""
         self.clock += frame.samples / frame.sample_rate
+        self._n_in += frame.samples
         # The resampler would demand gapless times, which are counted here instead.
         frame.pts = None
         return self._cut(self._resampler.resample(frame))
@@ -302,24 +331,37 @@ class _Run:
         """Return the samples that the resampler still holds."""
         return self._cut(self._resampler.resample(None))
 
+    def _place(self, seconds: float) -> int:
+        """Return which sample comes out so long after those that went in."""
+        return round((self._n_in / self._format.rate + seconds) * self._rate)
+
     def _cut(self, frames: list[Any]) -> FloatArray:
-        pieces = [frame.to_ndarray()[0] for frame in frames if frame is not None]
+        pieces = [frame.to_ndarray() for frame in frames if frame is not None]
         if not pieces:
-            return np.zeros(0, np.float32)
+            return np.zeros((1, 0), np.float32)
         # NaN and infinity are counted and set to 0 at the end.
         with np.errstate(invalid="ignore", over="ignore"):
-            piece = np.concatenate(pieces).astype(np.float32) * np.float32(self._gain)
-        begin, self._position = self._position, self._position + len(piece)
-        stop = len(piece) if self._stop is None else max(self._stop - begin, 0)
-        return np.asarray(piece[max(self._first - begin, 0) : stop])
+            piece = np.concatenate(pieces, axis=1).astype(np.float32) * np.float32(self._gain)
+        begin, self._n_out = self._n_out, self._n_out + piece.shape[1]
+        parts = [piece[:, max(a - begin, 0) : max(b - begin, 0)] for a, b in self._wanted]
+        self._wanted = [(a, b) for a, b in self._wanted if b > self._n_out]
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
 
-def _samples_to_pad(frame: Any, begin: float, rate: int) -> int:
+def _joined(pieces: list[FloatArray]) -> FloatArray:
+    """Return pieces of one or two channels, one after another."""
+    n_channels = max((len(piece) for piece in pieces), default=1)
+    alike = [np.broadcast_to(piece, (n_channels, piece.shape[1])) for piece in pieces]
+    return np.concatenate([np.zeros((n_channels, 0), np.float32), *alike], axis=1)
+
+
+def _samples_to_pad(frame: Any, ahead: int, rate: int) -> int:
     # PyAV mishandles frames of eight planes and more.
     if frame.format.is_planar and len(frame.layout.channels) >= 8:
         return 0
     rate_in = int(frame.sample_rate)
-    return round(begin * rate_in) % (rate_in // gcd(rate_in, rate))
+    period = rate_in // gcd(rate_in, rate)
+    return ahead % period if period <= _LONGEST_PERIOD else 0
 
 
 def _silence_like(frame: Any, n_samples: int) -> Any:
@@ -332,17 +374,23 @@ def _silence_like(frame: Any, n_samples: int) -> Any:
     return made
 
 
-def _format_of(frame: Any) -> tuple[str, str, int]:
-    return frame.format.name, frame.layout.name, frame.sample_rate
+class _Format(NamedTuple):
+    kind: str
+    layout: str
+    rate: int
+
+
+def _format_of(frame: Any) -> _Format:
+    return _Format(frame.format.name, frame.layout.name, frame.sample_rate)
 
 
 @lru_cache(maxsize=64)
-def mono_gain(layout: str) -> float:
+def stereo_gain(layout: str) -> float:
     """Return what keeps a down-mix of full-scale channels within full scale.
 
     FFmpeg does so by itself for integer samples only.
     """
-    resampler = AudioResampler(format="fltp", layout="mono", rate=16000)
+    resampler = AudioResampler(format="fltp", layout="stereo", rate=16000)
     n_channels = len(av.AudioLayout(layout).channels)
     ones = np.ones((1, n_channels * 64), np.float32)
     frame = av.AudioFrame.from_ndarray(ones, "flt", layout)
@@ -367,15 +415,15 @@ class _Keep:
         return self._spans is not None and self._next == len(self._spans)
 
     def add(self, piece: FloatArray) -> None:
-        """Take the next samples."""
-        begin, self.n_seen = self.n_seen, self.n_seen + len(piece)
+        """Take the next samples, of shape (channels, n)."""
+        begin, self.n_seen = self.n_seen, self.n_seen + piece.shape[1]
         if self._spans is None:
             self._pieces.append(piece)
             return
         while self._next < len(self._spans):
             first, stop = self._spans[self._next]
-            part = piece[max(first - begin, 0) : max(stop - begin, 0)]
-            if len(part):
+            part = piece[:, max(first - begin, 0) : max(stop - begin, 0)]
+            if part.size:
                 self._pieces.append(part.copy())
             if stop > self.n_seen:
                 return
@@ -383,6 +431,4 @@ class _Keep:
 
     def samples(self) -> FloatArray:
         """Return what was kept."""
-        if not self._pieces:
-            return np.zeros(0, np.float32)
-        return np.ascontiguousarray(np.concatenate(self._pieces), np.float32)
+        return _joined(self._pieces)

@@ -29,6 +29,10 @@ _PATIENCE = 10.0
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _SUFFIX = re.compile(r"\.\w{1,5}$")
 
+_HEADER = re.compile(
+    rb"RIFF|RIFX|RF64|FORM|fLaC|OggS|caff|\.snd|riff|wvpk|MAC |TTA1|\x1aE\xdf\xa3|0&\xb2u|....ftyp",
+    re.DOTALL,
+)
 _PREFIX = "file:"
 """Keeps FFmpeg from taking a colon in a name for a protocol."""
 _FORMATS = """
@@ -91,17 +95,70 @@ class Source:
 def open_source(source: Any) -> Iterator[Source]:
     """Give `source` a form that can be opened; undo everything afterwards."""
     with ExitStack() as stack:
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            yield _from_bytes(source, stack)
-        elif isinstance(source, (str, os.PathLike)):
-            yield _from_path(os.fsdecode(source), stack)
-        elif hasattr(source, "read"):
-            yield _from_file(source, stack)
+        yield _past_tags(_opened(source, stack), stack)
+
+
+def _opened(source: Any, stack: ExitStack) -> Source:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _from_bytes(source, stack)
+    if isinstance(source, (str, os.PathLike)):
+        return _from_path(os.fsdecode(source), stack)
+    if hasattr(source, "read"):
+        return _from_file(source, stack)
+    raise MediaTypeError(
+        "A media source is a path, bytes of an encoded file or a binary file object, "
+        f"got {type(source).__name__}."
+    )
+
+
+def _past_tags(source: Source, stack: ExitStack) -> Source:
+    """Return what follows upon tags that were put before the header of another format.
+
+    They are made for MP3 and its kin, whose own FFmpeg reads; before another header it
+    finds none.
+    """
+    with source.bytes() as file:
+        begin = _end_of_tags(file)
+        file.seek(begin)
+        if not begin or not _HEADER.match(file.read(12)):
+            return source
+    target = source.target
+    if isinstance(target, str):
+        target = stack.enter_context(open(target.removeprefix(_PREFIX), "rb"))
+    return Source(cast(BinaryIO, _Rest(target, begin)), source.name)
+
+
+def _end_of_tags(file: BinaryIO) -> int:
+    at = 0
+    while True:
+        file.seek(at)
+        head = file.read(32)
+        if head[:3] == b"ID3" and len(head) > 10:
+            # The size of an ID3 tag has seven bits in a byte; a footer is not counted.
+            size = sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+            at += 10 + size + (10 if head[5] & 16 else 0)
+        elif head[:8] == b"APETAGEX":
+            at += 32 + int.from_bytes(head[12:16], "little")
         else:
-            raise MediaTypeError(
-                "A media source is a path, bytes of an encoded file or a binary file object, "
-                f"got {type(source).__name__}."
-            )
+            return at
+
+
+class _Rest:
+    """A file from a place on."""
+
+    def __init__(self, file: BinaryIO, begin: int) -> None:
+        self._file = file
+        self._begin = begin
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        return self._file.read(n_bytes)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        begin = self._begin if whence == os.SEEK_SET else 0
+        return self._file.seek(begin + offset, whence) - self._begin
+
+    def tell(self) -> int:
+        return self._file.tell() - self._begin
 
 
 def _from_bytes(data: bytes | bytearray | memoryview, stack: ExitStack) -> Source:

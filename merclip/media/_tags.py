@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import BinaryIO
 
-from merclip.media._limits import MAX_TAG_BYTES, check_tag_bytes, check_tags
+from merclip.media._limits import MAX_TAG_BYTES, check_packing, check_tag_bytes, check_tags
 from merclip.media._source import Source
 
 _BLOCK = 2**20
@@ -21,6 +21,11 @@ _RIFF_INFO = re.compile(rb"LIST....INFO", re.DOTALL)
 _LONGEST_MARK = 12
 _MATROSKA_TAGS = re.compile(rb"\x12\x54\xc3\x67")
 _MATROSKA_TAG = b"\x67\xc8"
+_MATROSKA_TRACKS = b"\x16\x54\xae\x6b"
+_TRACK_TYPE, _ALGORITHM, _SUBTITLES = 0x83, 0x4254, b"\x11"
+_COMPRESSION = (0x6D80, 0x6240, 0x5034)
+_WEIGHT_OF_TRACKS = 200
+"""Of the tags that a file may have; it has one list of tracks, and here may have fifty."""
 _SPAN = 2**24
 """Bytes in which they are counted: where they are further apart, there are few."""
 _ID3_PACKED = 0x88
@@ -123,8 +128,61 @@ def _vorbis_comments(data: bytes) -> int:
 
 
 def _check_matroska(file: BinaryIO, name: str) -> None:
+    for tracks in _every(file, _MATROSKA_TRACKS, name):
+        check_packing(_is_packed(tracks), name)
+    file.seek(0)
     for tags in _found(file, _MATROSKA_TAGS, _SPAN):
         check_tags(tags.count(_MATROSKA_TAG), name)
+
+
+def _every(file: BinaryIO, mark: bytes, name: str) -> Iterator[bytes]:
+    """Yield what each element of Matroska holds that begins with a mark."""
+    n_found = begin = 0
+    while True:
+        file.seek(begin)
+        block = file.read(_BLOCK)
+        for match in re.finditer(re.escape(mark), block):
+            n_found += 1
+            check_tags(n_found * _WEIGHT_OF_TRACKS, name)
+            file.seek(begin + match.end())
+            yield next((part for _, part in _elements(mark + file.read(_SPAN))), b"")
+        if len(block) < _BLOCK:
+            return
+        begin += _BLOCK - len(mark)
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the elements of Matroska in some bytes: their kinds and what they hold."""
+    at = 0
+    while at < len(data):
+        n_kind = 9 - data[at].bit_length()
+        kind, at = int.from_bytes(data[at : at + n_kind], "big"), at + n_kind
+        if n_kind > 4 or at >= len(data):
+            return
+        n_size = 9 - data[at].bit_length()
+        size = int.from_bytes(data[at : at + n_size], "big") & (1 << 7 * n_size) - 1
+        at += n_size
+        yield kind, data[at : at + size]
+        at += size
+
+
+def _inside(data: bytes, *path: int) -> Iterator[bytes]:
+    """Yield what the elements at the end of a path hold."""
+    for kind, part in _elements(data):
+        if kind == path[0]:
+            yield from _inside(part, *path[1:]) if len(path) > 1 else (part,)
+
+
+def _is_packed(tracks: bytes) -> bool:
+    """Tell whether blocks of pictures or sound are compressed: zlib packs a thousandfold."""
+    for _, track in _elements(tracks):
+        is_text = set(_inside(track, _TRACK_TYPE)) == {_SUBTITLES}
+        for compression in _inside(track, *_COMPRESSION):
+            # Without a number it is zlib; 3 only leaves out what all blocks begin with.
+            ways = {int.from_bytes(way, "big") for way in _inside(compression, _ALGORITHM)}
+            if ways != {3} and not is_text:
+                return True
+    return False
 
 
 def _check_riff(file: BinaryIO, name: str) -> None:

@@ -31,7 +31,7 @@ MAX_BYTES = 10 * 2**30
 """Size of a cache that is given by its directory alone."""
 
 _FORMAT = 1
-_PACKAGES = ("torch", "torchaudio", "av", "open_clip_torch")
+_PACKAGES = ("torch", "torchaudio", "av", "pillow", "open_clip_torch")
 _CODE = ("media/*.py", "preprocess/*.py", "network/*.py", "inputs.py", "types.py")
 
 
