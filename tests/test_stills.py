@@ -300,3 +300,4 @@ def test_pictures_of_one_colour_are_read_with_a_warning() -> None:
 def test_large_pictures_of_nothing_are_refused() -> None:
     with pytest.raises(DecodeError, match="claims frames of 5000x5000 pixels"):
         read_media(png(5000, 5000))
+    assert read_media(png(3000, 3000)).frames.shape == (1, 3000, 3000, 3)
