@@ -232,14 +232,16 @@ class Engine:
         # Not of the clips of a batch: a clip's scores must not depend on its company.
         if self._typical is None:
             preprocessor = self.preprocessor(Reading(face="never"))
-            self._typical = {}
+            typical = {}
             for letter in preprocessor.modalities:
                 clips = typical_clips(letter)
                 features = self.encode_samples([preprocessor(clip) for clip in clips])
                 with self.runner.computing():
                     batch = pad_features(features, self.network.device)
                     found = self.network.global_embeddings(batch)[letter]
-                self._typical[letter] = functional.normalize(found, dim=-1).mean(dim=0)
+                typical[letter] = functional.normalize(found, dim=-1).mean(dim=0)
+            self._typical = typical  # whole, as other threads may ask meanwhile
+            return typical
         return self._typical
 
     def logits(

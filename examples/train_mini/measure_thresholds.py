@@ -102,7 +102,7 @@ def main() -> None:
         "reaches",
         "40 clips",
     ]
-    print("|", " | ".join(head), "|\n|", " | ".join("---" for _ in head), "|")
+    print("|", " | ".join(head), "|\n| --- |", " | ".join("---:" for _ in head[1:]), "|")
     for name, texts in parts(arguments.data).items():
         print("|", " | ".join(row(classifier, name, texts)), "|", flush=True)
 
