@@ -128,7 +128,7 @@ class Audio:
 
     Parameters
     ----------
-    array : array or tensor of shape (n,), (channels, n) or (n, channels)
+    array : array or tensor of shape (n,) or (channels, n) or (n, channels)
         Samples, floating point in [-1, 1] or integers of any type, which are scaled
         by what their type can hold. Channels are averaged; where they cancel, as those
         of a wire with its poles swapped do, the loudest stands for all.
@@ -540,7 +540,7 @@ def mixed(channels: FloatArray) -> FloatArray:
 def _as_samples(array: np.ndarray[Any, Any]) -> FloatArray:
     if array.ndim not in (1, 2):
         raise ShapeError(
-            f"A sound array has the shape (n,), (channels, n) or (n, channels), got {array.shape}."
+            f"A sound array has the shape (n,) or (channels, n) or (n, channels), got {array.shape}."
         )
     if array.size == 0:
         raise InputError(f"The sound array is empty, its shape is {array.shape}.")
@@ -549,7 +549,7 @@ def _as_samples(array: np.ndarray[Any, Any]) -> FloatArray:
         channels = channels.T
     if len(channels) > _MOST_CHANNELS:
         raise ShapeError(
-            "A sound array has the shape (n,), (channels, n) or (n, channels), and at most "
+            "A sound array has the shape (n,) or (channels, n) or (n, channels), and at most "
             f"{_MOST_CHANNELS} channels, got {array.shape}."
         )
     return mixed(channels)
