@@ -197,7 +197,8 @@ def _list(text: str) -> Labelled:
         return []
     level = lines[0].indent + _INDENT
     bare = not any(line.mark or line.described for line in lines)
-    turns = all((line.indent >= level) == bool(place % 2) for place, line in enumerate(lines))
+    below = [line.indent >= level for line in lines]
+    turns = below == [False, True] * (len(lines) // 2)
     if bare and not turns:  # nothing but words, of which some happen to be indented
         level = 1 + max(line.indent for line in lines)
     heads = _heads([line for line in lines if line.indent < level])
