@@ -195,9 +195,15 @@ def _list(text: str) -> Labelled:
         lines = [line for line in lines if line.mark != "heading"]
     if not lines:
         return []
-    heads = _heads([line for line in lines if line.indent < lines[0].indent + _INDENT])
+    level = lines[0].indent + _INDENT
+    bare = not any(line.mark or line.described for line in lines)
+    below = [line.indent >= level for line in lines]
+    turns = below == [False, True] * (len(lines) // 2)
+    if bare and not turns:  # nothing but words, of which some happen to be indented
+        level = 1 + max(line.indent for line in lines)
+    heads = _heads([line for line in lines if line.indent < level])
     _check_alike(heads)
-    return _with_details(lines, heads)
+    return _with_details(lines, heads, level)
 
 
 def _heads(top: Sequence[_Line]) -> Sequence[_Line]:
@@ -242,7 +248,7 @@ def _check_alike(heads: Sequence[_Line]) -> None:
         raise _not_understood(ends[0].number, ends[0].raw, why)
 
 
-def _with_details(lines: Sequence[_Line], heads: Sequence[_Line]) -> Labelled:
+def _with_details(lines: Sequence[_Line], heads: Sequence[_Line], level: int) -> Labelled:
     """Add to each label the lines below it."""
     found: Labelled = []
     below: list[list[_Line]] = []
@@ -261,7 +267,7 @@ def _with_details(lines: Sequence[_Line], heads: Sequence[_Line]) -> Labelled:
         line = below[-1][-1]
         raise _not_understood(line.number, line.raw, "only the last label has lines below it")
     for (_, texts), details, head in zip(found, below, heads[-len(found) :], strict=True):
-        _add_details(texts, details, heads[0].indent + _INDENT)
+        _add_details(texts, details, level)
         if not texts and (any(below) or head.described == ""):
             raise _not_understood(head.number, head.raw, "it has no description")
     return found

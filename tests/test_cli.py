@@ -318,7 +318,7 @@ def test_a_table_as_fit_and_evaluate_take_it(rows, media, tmp_path):
         (["data.csv", "clip.mp4"], "goes without other files"),
         (["data.csv", "--text", "hello"], "goes without other files"),
         (["data.csv", "--start", "1"], "goes without other files"),
-        (["data.csv", "--text-column", "said"], "--text-column names others"),
+        (["data.csv", "--text-column", "said"], "--text-column names another"),
         (["data.csv", "--output", "data.csv"], "is one of the inputs"),
         (["clip.mp4", "--delimiter", ";"], "--delimiter is for a table"),
         (["--text", "-", "--text", "hello"], "goes alone"),

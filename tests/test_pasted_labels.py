@@ -45,6 +45,7 @@ DESCRIBED = {
     "names above, no indent": f"1. **Happy**\n{HAPPY}\n\n2. **Sad**\n{SAD}",
     "bold names above": f"**Happy**\n{HAPPY}\n\n**Sad**\n{SAD}",
     "bold names, empty lines": f"**Happy**\n\n{HAPPY}\n\n**Sad**\n\n{SAD}",
+    "bare names, indented": f"Happy\n  {HAPPY}\nSad\n  {SAD}",
     "bare names above": f"Happy\n{HAPPY}\n\nSad\n{SAD}",
     "names and a colon": f"Happy:\n{HAPPY}\n\nSad:\n{SAD}",
     "numbers and a dash above": f"1. **Happy** -\n   {HAPPY}\n2. **Sad** -\n   {SAD}",
@@ -81,6 +82,7 @@ def test_names_with_descriptions(text):
 
 NAMES = {
     "bare": "Happy\nSad\nOver the moon",
+    "indented": "Happy\n\n  Sad \nOver the moon",
     "numbers": "1. Happy\n2. Sad\n3. Over the moon",
     "letters": "a) Happy\nb) Sad\nc) Over the moon",
     "bullets": "- Happy\n- Sad\n- Over the moon",

@@ -128,8 +128,9 @@ def rows_in(path: Path, columns: Columns) -> Iterator[Row]:
     except DatasetNotFoundError as error:
         raise CommandError(str(error)) from error
     except InputError as error:
-        named = "--text-column" if columns.label is None else "--label-column and --text-column"
-        hint = f" ({named} name others)" if "the columns [" in str(error) else ""
+        both = "--label-column and --text-column name others"
+        hint = "--text-column names another" if columns.label is None else both
+        hint = f" ({hint})" if "the columns [" in str(error) else ""
         raise CommandError(f"{error}{hint}", FAILED) from error
 
 

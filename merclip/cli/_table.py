@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _ORDER = ("video", "audio", "text")
 _GAP = "  "
-_MARK = " !"
+_MARK = "!"
 _WIDEST_NAME, _WIDEST_LABEL, _WIDEST_OTHER = 24, 18, 18
 _WIDEST_BAR_LABEL, _LONGEST_BAR, _MOST_BARS = 44, 30, 20
 
@@ -48,7 +48,8 @@ class TableWriter:
         """Write the head of the columns."""
         head = [pad("file", self.name_width), pad("label", self.label_width), "score"]
         faces = ["faces"] * bool(self.faces_width)
-        self._line(_GAP.join([*head, pad("used", self.used_width), *faces, "others"]))
+        line = _GAP.join([*head, pad("used", self.used_width), *faces, "others"])
+        self._line(line[: self.total])
 
     def write(self, prediction: Prediction, row: Row) -> None:
         """Write one line."""
@@ -75,7 +76,7 @@ class TableWriter:
     def end(self) -> None:
         """Explain the mark of rows that have it."""
         if self.marked:
-            self._line(f"{_MARK.strip()} something of the clip could not be used; json says what")
+            self._line(f"{_MARK} something of the clip could not be used; json says what")
 
     def _others(self, prediction: Prediction, room: int) -> str:
         """Return the labels after the best one, as many as there is room for."""
