@@ -50,7 +50,7 @@ from merclip.preprocess import (
     pad_features,
     weights_digest,
 )
-from merclip.preprocess.text import tokenize
+from merclip.preprocess.text import known_share, tokenize
 from merclip.rows import reason_of, with_row
 from merclip.types import Clip
 from merclip.typical import typical_clips
@@ -275,8 +275,7 @@ class Engine:
         if self.network.evidence is None:
             return ""
         with self.runner.computing():
-            there = {key: part.to(self.network.device) for key, part in clip.sequences.items()}
-            return self.network.evidence.doubted(there)
+            return self.network.evidence.doubted(clip)
 
     def _warn_of_doubts(self, features: Sequence[ClipFeatures]) -> None:
         """Say once for each modality in how many clips nothing is recognised."""
@@ -366,10 +365,11 @@ class Engine:
         vision = self.checkpoint.preprocess.vision
         with self.runner.computing():
             rows = iter(self.network.encode(samples, vision, self.runner))
-        return [_features(item, rows) for item in read]
+            words = self.network.known_words()
+        return [_features(item, rows, words) for item in read]
 
 
-def _features(item: _Read, rows: Iterator[dict[str, Tensor]]) -> ClipFeatures:
+def _features(item: _Read, rows: Iterator[dict[str, Tensor]], words: Tensor | None) -> ClipFeatures:
     """Return a clip's features; of a sample, they are the next of the encoders' rows."""
     content = item.content
     if isinstance(content, MerclipError):
@@ -377,7 +377,9 @@ def _features(item: _Read, rows: Iterator[dict[str, Tensor]]) -> ClipFeatures:
     if isinstance(content, Sample):
         # Clones let go of the batch's storage, of which each row is a view.
         sequences = {letter: part.cpu().clone() for letter, part in next(rows).items()}
-        content = Encoded(sequences, content.warnings, content.faces)
+        tokens = content.tokens
+        known = None if tokens is None or words is None else known_share(tokens, words)
+        content = Encoded(sequences, content.warnings, content.faces, known)
         if item.place is not None:
             item.place.save(content)
     return content.features(item.name)

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from merclip.errors import InputTypeError, LabelError, MerclipWarning
 from merclip.inputs import as_targets
 from merclip.types import Frame, Listed, Sparse, as_list
 
+T = TypeVar("T")
 Label: TypeAlias = str | int
 """What a label is called."""
 
@@ -533,7 +534,7 @@ def _descriptions(name: Any, value: Any) -> tuple[str, ...]:
     return texts
 
 
-def by_name(values: Mapping[Any, Any]) -> dict[Any, Any]:
+def by_name(values: Mapping[Any, T]) -> dict[Any, T]:
     """Return what is given for each label, by what the label is called.
 
     A member of an enumeration equals its word, but a dictionary does not find it by that.

@@ -110,7 +110,9 @@ def _origin(checkpoint: Checkpoint) -> Origin:
 
 def _base(config: NetworkConfig, origin: Origin, access: HubAccess) -> MERCLIP:
     """Return a network as it was before anything was trained; the rest of it is random."""
-    plain = config.with_classes(0).with_anchor_branch(0)
+    # What a fit learned of its clips is no tensor that the files have, unless they do.
+    known = "model" in origin and bool(_mini_config().get("evidence"))
+    plain = config.with_classes(0).with_anchor_branch(0).with_evidence(known)
     # A seed of its own each time: what chance made is then never taken for what is known.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.seed()
@@ -119,6 +121,8 @@ def _base(config: NetworkConfig, origin: Origin, access: HubAccess) -> MERCLIP:
         else:
             weights = backbone_fetcher(access)(origin) if origin else None
             network = MERCLIP(plain, build_towers(config.backbone, weights))
+        if config.evidence != known:
+            network.set_evidence(config.evidence)
         if config.n_classes:
             network.set_classes(config.n_classes)
         if config.anchor_hidden:

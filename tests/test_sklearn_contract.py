@@ -666,7 +666,8 @@ def tensors_in(classifier):
 
 def test_a_pickle_holds_what_was_trained_and_nothing_else(taught):
     tensors = tensors_in(taught)
-    assert {name.partition(".")[0] for name in tensors} == {"decoder", "query_prompt", "scales"}
+    trained = {"decoder", "evidence", "query_prompt", "scales"}
+    assert {name.partition(".")[0] for name in tensors} == trained
     size = sum(array.nbytes for array in tensors.values())
     stored = pickle.dumps(taught)
     assert size < len(stored) < size + 20_000

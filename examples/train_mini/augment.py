@@ -10,9 +10,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-MARGIN, QUIET_DB = 0.15, 35.0
-"""Seconds kept around speech, and decibels below the loudest moment where it ends."""
-
 
 def augment_faces(pictures: Tensor, size: int, random: np.random.Generator) -> Tensor:
     """Move, turn, cut, relight, cover, blur and compress faces.
@@ -160,16 +157,6 @@ def _compress(pictures: Tensor, random: np.random.Generator) -> Tensor:
     return pictures
 
 
-def trimmed(sound: np.ndarray, rate: int) -> np.ndarray:
-    """Cut off silence at both ends of speech."""
-    hop = rate // 100
-    frames = sound[: len(sound) // hop * hop].reshape(-1, hop)
-    decibels = 10 * np.log10((frames**2).mean(1) + 1e-10)
-    loud = np.flatnonzero(decibels > decibels.max() - QUIET_DB)
-    margin = int(MARGIN * rate)
-    return sound[max(0, loud[0] * hop - margin) : (loud[-1] + 1) * hop + margin]
-
-
 def augment_sound(sounds: Tensor, rate: int, random: np.random.Generator) -> Tensor:
     """Add other voices, a microphone, a room, a telephone band or noise to sounds (B, n)."""
     sounds = _add_voices(sounds, random)
@@ -177,24 +164,6 @@ def augment_sound(sounds: Tensor, rate: int, random: np.random.Generator) -> Ten
     sounds = _reverberate(sounds, rate, random)
     sounds = _limit_band(sounds, rate, random)
     return _add_noise(sounds, random)
-
-
-def mask_spectrograms(pictures: Tensor, random: np.random.Generator) -> Tensor:
-    """Blank random stripes of time in all channels, and of frequency in one (SpecAugment).
-
-    Pictures have the shape (B, C, T, F); the third channel is the first once more.
-    """
-    n_times, n_bands = pictures.shape[2:]
-    for picture in pictures:
-        for _ in range(2):
-            width = random.integers(0, n_times // 7)
-            start = random.integers(0, n_times - width)
-            picture[:, start : start + width] = 0
-            width = random.integers(0, n_bands // 8)
-            start = random.integers(0, n_bands - width)
-            channels = [0, 2] if random.random() < 0.5 else [1]
-            picture[channels, :, start : start + width] = 0
-    return pictures
 
 
 def _add_voices(sounds: Tensor, random: np.random.Generator) -> Tensor:

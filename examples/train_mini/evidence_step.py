@@ -27,6 +27,8 @@ from merclip.network.evidence import Evidence, clip_mean
 
 N_SOUNDS, N_BABBLE, N_PICTURES = 560, 60, 900
 PENALTY = 1e-3
+LEAST_KNOWN = 0.5
+"""Of the letters of a text, that are in words which training has met."""
 SURER = 0.3
 """Falsely doubted are at most so many percent of what does show something."""
 
@@ -46,6 +48,7 @@ def run(data: Path, run_folder: Path) -> dict[str, Tensor]:
         fit(evidence, "A", heard, network.encoders["A"].tower.projection(silent))
         seen = torch.stack([row for row in samples(pools, "V")])
         fit(evidence, "V", seen, faceless_embeddings(network))
+        evidence.least_known.fill_(LEAST_KNOWN)
     return evidence.state_dict()
 
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from data import (
     EKMAN_OF,
-    TEST_ACTORS,
     class_name,
     clean_text,
     table_rows,
 )
 from settings import CLASSES, EKMAN
+from speech import TEST_ACTORS
 
 N_COMBINED = 150
 """Combined clips of each emotion."""

@@ -17,12 +17,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np  # noqa: E402
-from augment import trimmed  # noqa: E402
-from data import ravdess, speaker_part  # noqa: E402
+import torch  # noqa: E402
+from data import class_number  # noqa: E402
 from settings import CLASSES, DEFAULT_LABELS, PREPROCESS  # noqa: E402
+from speech import TEST_ACTORS, clips  # noqa: E402
 from tower_trainer import recalls  # noqa: E402
 
 from merclip import Audio, EmotionClassifier  # noqa: E402
+from merclip.preprocess.audio import trim  # noqa: E402
 
 RATE, SEED = PREPROCESS.audio.rate, 5
 LONGEST = 8 * RATE
@@ -36,17 +38,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="mini")
     arguments = parser.parse_args()
-    speech = ravdess(arguments.data)
-    speech = speech.where(speaker_part(speech, "test"))
+    test = [pair for pair in clips("ravdess", arguments.data) if pair[0]["actor"] in TEST_ACTORS]
+    sounds = [sound for _, sound in test]
+    classes = np.array([class_number(row["emotion"]) for row, _ in test])
     classifier = EmotionClassifier(list(DEFAULT_LABELS), model=arguments.model, batch_size=32)
-    print(f"{len(speech)} clips, {len(DEFAULT_LABELS)} classes, seed {SEED}\n")
+    print(f"{len(sounds)} clips, {len(DEFAULT_LABELS)} classes, seed {SEED}\n")
     print("| recording | accuracy | balanced accuracy | most frequent answer, its share |")
     print("|---|---|---|---|")
     for name, change in CHANGES.items():
         random = np.random.default_rng(SEED)
-        clips = [Audio(change(sound, random), rate=RATE) for sound in speech.samples]
-        answers = np.array([CLASSES.index(label) for label in classifier.predict(audio=clips)])
-        accuracy, balanced = recalls(answers, speech.classes)
+        heard = [Audio(change(sound, random), rate=RATE) for sound in sounds]
+        answers = np.array([CLASSES.index(label) for label in classifier.predict(audio=heard)])
+        accuracy, balanced = recalls(answers, classes)
         counts = np.bincount(answers)
         most, share = CLASSES[counts.argmax()], counts.max() / len(answers)
         print(f"| {name} | {accuracy:.3f} | {balanced:.3f} | {most}, {share:.2f} |", flush=True)
@@ -57,22 +60,22 @@ def as_recorded(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return sound
 
 
-def speech_alone(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def speech_alone(sound: np.ndarray, random: np.random.Generator | None = None) -> np.ndarray:
     """Return the sound without the silence around it: two seconds, or a little more."""
-    return trimmed(sound, RATE)
+    return trim(torch.from_numpy(sound), PREPROCESS.audio).numpy()
 
 
 def noisy(sound: np.ndarray, random: np.random.Generator, decibels: float) -> np.ndarray:
     """Add pink noise, so many decibels below the speech, from the first sample to the last."""
     spectrum = np.fft.rfft(random.standard_normal(LONGEST))
     noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)))[: len(sound)]
-    level = np.sqrt((trimmed(sound, RATE) ** 2).mean() / (noise**2).mean())
+    level = np.sqrt((speech_alone(sound) ** 2).mean() / (noise**2).mean())
     return (sound + noise * level * 10 ** (-decibels / 20)).astype(np.float32)
 
 
 def short_and_noisy(sound: np.ndarray, random: np.random.Generator, decibels: float) -> np.ndarray:
     """Add noise to the speech alone."""
-    return noisy(speech_alone(sound, random), random, decibels)
+    return noisy(speech_alone(sound), random, decibels)
 
 
 def in_a_room(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:

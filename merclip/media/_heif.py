@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from merclip.errors import DecodeError
-from merclip.media._limits import MAX_PIXELS, check_area
+from merclip.media._limits import MAX_PIXELS, check_area, most_of_still
 from merclip.media._pixels import Look, to_rgb
 from merclip.media._source import Source
 from merclip.types import ByteArray
@@ -112,8 +112,9 @@ class _Picture:
         """Return tiles, which lie row by row, as one picture."""
         across, down = _size(tiles[0])
         n_rows = len(tiles) // n_columns
-        check_area(width, height, self._name)
-        check_area(across * n_columns, down * n_rows, self._name)
+        most = most_of_still(self._n_bytes)
+        check_area(width, height, self._name, most)
+        check_area(across * n_columns, down * n_rows, self._name, most)
         if not (0 < width <= across * n_columns and 0 < height <= down * n_rows):
             raise KeyError
         if any(_size(tile) != (across, down) for tile in tiles):

@@ -72,6 +72,11 @@ def check_density(picture: Any, name: str, n_frames: int, n_bytes: int) -> None:
         check_area(int(picture.width), int(picture.height), name, MAX_UNCHECKED_PIXELS)
 
 
+def most_of_still(n_bytes: int) -> int:
+    """Return how many pixels a still picture may have in a file of so many bytes."""
+    return min(MAX_PIXELS, max(MAX_SHRUNK_PIXELS, MAX_DENSITY * n_bytes))
+
+
 def most_kept(n_bytes: int | None) -> int:
     """Return how many pixels may be kept of a video of so many bytes."""
     if n_bytes is None:

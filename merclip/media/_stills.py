@@ -18,13 +18,13 @@ import numpy as np
 from merclip.errors import DecodeError
 from merclip.media._heif import is_heif, read_heif
 from merclip.media._limits import (
-    MAX_DENSITY,
     MAX_PIXELS,
     MAX_SHRUNK_PIXELS,
     MEGA,
     check_area,
     check_scans,
     check_tables,
+    most_of_still,
 )
 from merclip.media._source import Source
 from merclip.media._tags import check_notes
@@ -113,8 +113,7 @@ def _pixels(file: BinaryIO, name: str) -> ByteArray:
 def _check_work(image: Any, file: BinaryIO, name: str) -> None:
     """Refuse what costs more than the file's size: empty areas, scans, tiles."""
     at = file.tell()
-    limit = min(MAX_PIXELS, max(MAX_SHRUNK_PIXELS, MAX_DENSITY * file.seek(0, 2)))
-    check_area(image.width, image.height, name, limit)
+    check_area(image.width, image.height, name, most_of_still(file.seek(0, 2)))
     file.seek(at)
     if image.format in ("JPEG", "MPO"):
         check_scans(_scans(_whole(file, name))[0] * image.width * image.height, name)

@@ -85,8 +85,7 @@ def learn_offsets(network: MERCLIP, features: Sequence[ClipFeatures]) -> dict[st
         )
     means: dict[str, list[Tensor]] = {}
     for clip in features:
-        there = {letter: part.to(network.device) for letter, part in clip.sequences.items()}
-        doubted = evidence.doubted(there)
+        doubted = evidence.doubted(clip)
         for letter, sequence in clip.sequences.items():
             if letter not in doubted:
                 means.setdefault(letter, []).append(clip_mean(letter, sequence))

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from merclip.preprocess.features import ClipFeatures, FeatureBatch
 
+LEAST_TRUST = 0.1
+"""What is left of cosines to labels where a clip shows nothing at all."""
 SURE = 20.0
 """Logit of an untaught test, which lets everything pass: its probability is 1 in float32."""
 
 
 class Evidence(nn.Module):
     """For each modality a linear test of embeddings, and the mean that they have in training.
+
+    Texts are also tested by the share of words that the model has met (`least_known`).
 
     Parameters
     ----------
@@ -32,6 +36,7 @@ class Evidence(nn.Module):
         self.centers = nn.ParameterDict(
             {letter: nn.Parameter(torch.zeros(width), False) for letter in self.tests}
         )
+        self.least_known = nn.Parameter(torch.zeros(()), False)
         for letter in self.tests:
             self.forget(letter)
 
@@ -40,6 +45,8 @@ class Evidence(nn.Module):
         """Let everything pass."""
         nn.init.zeros_(self._test(letter).weight)
         nn.init.constant_(self._test(letter).bias, SURE)
+        if letter == "L":
+            self.least_known.fill_(-1.0)
 
     @torch.no_grad()
     def take_in(self, clips: Sequence[ClipFeatures], centers: bool) -> None:
@@ -48,8 +55,9 @@ class Evidence(nn.Module):
             rows = [clip.sequences[letter] for clip in clips if letter in clip.sequences]
             if not rows:
                 continue
-            device = self._test(letter).weight.device
-            passed = [self.of_clip(letter, row.to(device)) >= 0.5 for row in rows]
+            passed = [
+                self.of_clip(letter, clip) >= 0.5 for clip in clips if letter in clip.sequences
+            ]
             if 2 * sum(passed) < len(passed):
                 self.forget(letter)
             if centers:
@@ -63,14 +71,17 @@ class Evidence(nn.Module):
         """Return how probably each embedding (..., n, D) shows something: (..., n), in [0, 1]."""
         return torch.sigmoid(self.tests[letter](sequence.float())[..., 0])
 
-    def of_clip(self, letter: str, sequence: Tensor) -> float:
-        """Return the score of one clip's sequence (n, D): of its best part, or its last token."""
-        scores = self.scores(letter, sequence)
-        return float(scores[-1] if letter == "L" else scores.max())
+    def of_clip(self, letter: str, clip: ClipFeatures) -> float:
+        """Return the score of one clip's modality: of its best part, or of its last token."""
+        if letter == "L" and clip.known is not None and clip.known <= self.least_known:
+            return 0.0
+        sequence = clip.sequences[letter].to(self.least_known.device)
+        scores = self.scores(letter, sequence[-1:] if letter == "L" else sequence)
+        return float(scores.max())
 
-    def doubted(self, sequences: Mapping[str, Tensor]) -> str:
+    def doubted(self, clip: ClipFeatures) -> str:
         """Return the letters of a clip's modalities in which nothing is recognised."""
-        return "".join(one for one in sequences if self.of_clip(one, sequences[one]) < 0.5)
+        return "".join(one for one in clip.sequences if self.of_clip(one, clip) < 0.5)
 
     def weigh(self, batch: FeatureBatch) -> tuple[FeatureBatch, Tensor]:
         """Take away what shows nothing beside what does, and tell how far to trust the rest.
@@ -86,20 +97,25 @@ class Evidence(nn.Module):
         masks, best = {}, {}
         for letter, sequence in batch.sequences.items():
             mask = batch.masks[letter]
-            scores = self.scores(letter, sequence)
+            scores = self.scores(letter, sequence) * mask
             if letter == "L":
                 last = mask.sum(1, keepdim=True).clamp_min(1) - 1
-                found = scores.gather(1, last)[:, 0] * mask.any(1)
-                shown = (found >= 0.5)[:, None] & mask
+                best[letter] = scores.gather(1, last)[:, 0]
+                if batch.known is not None:
+                    best[letter] = best[letter] * (batch.known > self.least_known)
+                masks[letter] = (best[letter] >= 0.5)[:, None] & mask
             else:
-                scores = scores * mask
-                found, shown = scores.amax(1), scores >= 0.5
-            masks[letter], best[letter] = shown, found
+                best[letter] = scores.amax(1)
+                masks[letter] = scores >= 0.5
+        if not best:
+            return batch, torch.ones(batch.size, device=self.least_known.device)
         total = torch.stack(list(best.values())).amax(0)
         lone = total < 0.5  # nothing is recognised in any modality: all of it is kept
         for letter in masks:
             masks[letter] = torch.where(lone[:, None], batch.masks[letter], masks[letter])
-        return replace(batch, masks=masks), (2 * total).clamp(max=1.0)
+        return replace(batch, masks=masks), LEAST_TRUST + (2 - 2 * LEAST_TRUST) * total.clamp(
+            max=0.5
+        )
 
 
 def doubt(clip: ClipFeatures, letter: str) -> str:

@@ -291,6 +291,13 @@ class MERCLIP(nn.Module):
         branch = AnchorBranch(width, width, hidden, outputs=letters) if hidden else None
         self.anchor_branch = None if branch is None else branch.to(self.device)
 
+    def known_words(self) -> Tensor | None:
+        """Return which tokens the language encoder learned from, if it keeps them apart."""
+        if "L" not in self.encoders:
+            return None
+        table = cast(Any, self.encoders["L"]).tower.token_embedding
+        return table.learned.cpu() if isinstance(table, AdaptedTable) else None
+
     def set_evidence(self, known: bool) -> None:
         """Start afresh with what embeddings look like; False takes it away."""
         self.config = self.config.with_evidence(known)

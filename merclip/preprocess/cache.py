@@ -22,6 +22,7 @@ from merclip._version import __version__
 from merclip.errors import InputError, InputTypeError, MerclipWarning
 from merclip.inputs import with_media
 from merclip.preprocess.content import Content, content_of
+from merclip.preprocess.feature_file import is_share
 from merclip.preprocess.features import MODALITIES, ClipFeatures, are_features
 from merclip.preprocess.sample import Preprocessor, Sample
 from merclip.preprocess.store import Store, open_store
@@ -133,7 +134,7 @@ class Encoded:
 
     Parameters
     ----------
-    sequences, faces
+    sequences, faces, known
         As in `ClipFeatures`.
     warnings : tuple of MerclipWarning
     """
@@ -141,11 +142,12 @@ class Encoded:
     sequences: Mapping[str, Tensor]
     warnings: tuple[MerclipWarning, ...] = ()
     faces: int | None = None
+    known: float | None = None
 
     def features(self, name: str | None) -> ClipFeatures:
         """Return the features of a clip of a name."""
         messages = tuple(map(str, self.warnings))
-        return ClipFeatures(self.sequences, name, messages, faces=self.faces)
+        return ClipFeatures(self.sequences, name, messages, faces=self.faces, known=self.known)
 
 
 class Shelf:
@@ -282,7 +284,8 @@ def _bytes(tensor: Tensor) -> Any:
 def _pack(encoded: Encoded, key: str, sources: list[str | None]) -> bytes:
     tensors = {letter: part.contiguous() for letter, part in encoded.sequences.items()}
     said = [[type(warning).__name__, str(warning)] for warning in encoded.warnings]
-    facts = {"key": key, "warnings": said, "faces": encoded.faces, "sources": sources}
+    noted = {"faces": encoded.faces, "known": encoded.known}
+    facts = {"key": key, "warnings": said, **noted, "sources": sources}
     info = json.dumps(facts)
     metadata = {"info": info, "sha256": _checksum(info, tensors)}
     return safetensors.torch.save(tensors, metadata)
@@ -303,13 +306,13 @@ def _unpack(content: bytes, key: str, sources: list[str | None]) -> Encoded | No
             return None
         kinds = {kind.__name__: kind for kind in MerclipWarning.__subclasses__()}
         warnings = tuple(kinds[name](str(message)) for name, message in info["warnings"])
-        faces = info["faces"]
-        if not (faces is None or (type(faces) is int and faces >= 0)):
+        faces, known = info["faces"], info.get("known")
+        if not (faces is None or (type(faces) is int and faces >= 0)) or not is_share(known):
             return None
     except Exception:  # whatever is wrong with an entry, it is as if it were not there
         return None
     sequences = {letter: tensors[letter] for letter in MODALITIES if letter in tensors}
-    return Encoded(sequences, warnings, faces)
+    return Encoded(sequences, warnings, faces, known)
 
 
 def _checksum(info: str, tensors: Mapping[str, Tensor]) -> str:

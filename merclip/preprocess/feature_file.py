@@ -198,7 +198,12 @@ def _small_tensors(clips: Sequence[ClipFeatures], origin: str) -> dict[str, Tens
             lengths[letter].append(0 if sequence is None else len(sequence))
         ids.append(clip.id)
         # The same few warnings come again and again.
-        facts = {"warnings": clip.warnings, "error": clip.error, "faces": clip.faces}
+        facts: dict[str, Any] = {
+            "warnings": clip.warnings,
+            "error": clip.error,
+            "faces": clip.faces,
+        }
+        facts |= {} if clip.known is None else {"known": round(clip.known, 2)}
         note_of.append(notes.setdefault(json.dumps(facts), len(notes)))
     listed = {"origin": origin, "ids": ids, "notes": list(map(json.loads, notes))}
     text = json.dumps({**listed, "note_of": note_of}).encode()
@@ -291,12 +296,18 @@ def _check(tensors: Mapping[str, Tensor], clips: Mapping[str, Any]) -> None:
 
 def _is_note(note: Any) -> bool:
     """Return whether this is what is known of a clip besides its embeddings."""
-    if not isinstance(note, dict) or set(note) != {"warnings", "error", "faces"}:
+    if not isinstance(note, dict) or set(note) - {"known"} != {"warnings", "error", "faces"}:
         return False
     warnings, error, faces = note["warnings"], note["error"], note["faces"]
     said = isinstance(warnings, list) and all(isinstance(text, str) for text in warnings)
     counted = faces is None or (type(faces) is int and faces >= 0)
-    return said and counted and (error is None or isinstance(error, str))
+    whole = said and counted and is_share(note.get("known"))
+    return whole and (error is None or isinstance(error, str))
+
+
+def is_share(value: Any) -> bool:
+    """Return whether this is a share, in [0, 1], or None."""
+    return value is None or (isinstance(value, float) and 0 <= value <= 1)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

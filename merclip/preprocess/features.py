@@ -34,6 +34,9 @@ class ClipFeatures:
     faces : int or None
         In how many frames the speaker's face was found; 0 where whole frames
         were taken instead; None where no face was looked for.
+    known : float or None
+        How much of the text is in words that the model has met, in [0, 1]; None where it
+        cannot tell.
     """
 
     sequences: Mapping[str, Tensor]
@@ -41,6 +44,7 @@ class ClipFeatures:
     warnings: tuple[str, ...] = ()
     error: str | None = None
     faces: int | None = None
+    known: float | None = None
 
     def __repr__(self) -> str:
         lengths = [
@@ -68,11 +72,14 @@ class FeatureBatch:
         True where there is a token, frame or segment.
     size : int
         B, the number of clips.
+    known : Tensor of shape (B,), optional
+        How much of each text is in known words; None stands for all.
     """
 
     sequences: dict[str, Tensor]
     masks: dict[str, Tensor]
     size: int
+    known: Tensor | None = None
 
     def present(self, letter: str) -> Tensor:
         """Return which clips have the modality: shape (B,), bool."""
@@ -252,4 +259,5 @@ def pad_features(clips: Sequence[ClipFeatures], device: torch.device | str = "cp
         lengths = torch.tensor([len(row) for row in filled])
         sequences[letter] = torch.nn.utils.rnn.pad_sequence(filled, batch_first=True).to(device)
         masks[letter] = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).to(device)
-    return FeatureBatch(sequences, masks, len(clips))
+    known = torch.tensor([1.0 if clip.known is None else clip.known for clip in clips]).to(device)
+    return FeatureBatch(sequences, masks, len(clips), known)
