@@ -133,7 +133,7 @@ class ShapeError(InputError):
     >>> Audio(np.zeros((1, 2, 16000)), rate=16000)                    # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    merclip.errors.ShapeError: A sound array has the shape (n,), ... got (1, 2, 16000).
+    merclip.errors.ShapeError: A sound array has the shape (n,) ... got (1, 2, 16000).
     """
 
 

@@ -39,6 +39,7 @@ MIN_RATE, MAX_RATE = 1_000, 1_000_000
 """Hz; a rate of one would make each sample a second, and four numbers a minute of memory."""
 MAX_NUMBER = 1e12
 _MOST_CHANNELS = 32
+_SOUND_SHAPE = "A sound array has the shape (n,) or (channels, n) or (n, channels)"
 _CANCELLED = 0.2
 """Of the power that the mean of channels has which have nothing in common: less than this is
 left only where they are each other's negative."""
@@ -144,7 +145,7 @@ class Audio:
 
     Parameters
     ----------
-    array : array or tensor of shape (n,), (channels, n) or (n, channels)
+    array : array or tensor of shape (n,) or (channels, n) or (n, channels)
         Samples, floating point in [-1, 1] or integers of any type, which are scaled
         by what their type can hold. Channels are averaged; where they cancel, as those
         of a wire with its poles swapped do, the loudest stands for all.
@@ -590,9 +591,7 @@ def mixed(channels: FloatArray) -> FloatArray:
 
 def _as_samples(array: np.ndarray[Any, Any]) -> FloatArray:
     if array.ndim not in (1, 2):
-        raise ShapeError(
-            f"A sound array has the shape (n,), (channels, n) or (n, channels), got {array.shape}."
-        )
+        raise ShapeError(f"{_SOUND_SHAPE}, got {array.shape}.")
     if array.size == 0:
         raise InputError(f"The sound array is empty, its shape is {array.shape}.")
     channels = np.atleast_2d(_as_unit_range(array))
@@ -600,8 +599,7 @@ def _as_samples(array: np.ndarray[Any, Any]) -> FloatArray:
         channels = channels.T
     if len(channels) > _MOST_CHANNELS:
         raise ShapeError(
-            "A sound array has the shape (n,), (channels, n) or (n, channels), and at most "
-            f"{_MOST_CHANNELS} channels, got {array.shape}."
+            f"{_SOUND_SHAPE}, and at most {_MOST_CHANNELS} channels, got {array.shape}."
         )
     return mixed(channels)
 

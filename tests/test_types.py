@@ -214,7 +214,8 @@ def test_channels_that_cancel_give_the_loudest(gain: float) -> None:
     voice = np.sin(np.arange(1000) / 7)
     hum = 0.05 * np.sin(np.arange(1000) / 90)
     for array in (np.array([voice + hum, hum - gain * voice]), np.array([voice, -gain * voice])):
-        np.testing.assert_allclose(Audio(array, rate=8000).samples, array[0], atol=1e-6)
+        loudest = array[(array**2).sum(1).argmax()]
+        np.testing.assert_allclose(Audio(array, rate=8000).samples, loudest, atol=1e-6)
     many = np.array([0.5 * voice, -voice, *np.zeros((4, 1000)), 0.5 * voice])
     np.testing.assert_allclose(Audio(many, rate=8000).samples, many[1], atol=1e-6)
 

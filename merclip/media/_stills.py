@@ -43,6 +43,8 @@ _ANIMATED = 2
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """Of JPEG: not a byte of the picture, nor one that only lets decoders find their place."""
 _END, _SCAN, _ALONE = 0xD9, 0xDA, (0x01, 0xD8)
+_LONGEST_JPEG = 64 * MEGA
+"""Bytes within which the next file of a video begins."""
 _ORIENTATION = 0x0112
 _TILE = (322, 323)
 """Tags of TIFF: a tile's width and height."""
@@ -64,7 +66,7 @@ def still_reader(source: Source) -> Callable[[Source], Still] | None:
         if is_heif(head):
             return _read_heif
         if head.startswith(_JPEG):
-            return None if _is_motion_jpeg(file, source.name) else _read_with_pillow
+            return None if _is_motion_jpeg(file) else _read_with_pillow
         if head.startswith(_PNG):
             return None if _is_animated_png(file) else _read_with_pillow
         if head.startswith(_TIFF):
@@ -142,9 +144,10 @@ def _scans(data: bytes) -> tuple[int, int]:
     return n_scans, len(data)
 
 
-def _is_motion_jpeg(file: BinaryIO, name: str) -> bool:
+def _is_motion_jpeg(file: BinaryIO) -> bool:
     """Tell a video of JPEG files from one that has a second picture, such as of its light."""
-    data = _whole(file, name)
+    file.seek(0)
+    data = file.read(_LONGEST_JPEG)
     _, end = _scans(data)
     return data[end : end + 3] == _JPEG and b"MPF\0" not in data[:end]
 
