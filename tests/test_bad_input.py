@@ -354,7 +354,8 @@ def test_label_sets_that_cannot_be_used(
     ("y", "error", "message"),
     [
         (["happy", "glad"], errors.LabelError, "'glad'"),
-        ([0, 1], errors.LabelError, "Give names, or labels with the same integers"),
+        ([0, 9], errors.LabelError, r"not among \[0, 1, 2\]: 9"),
+        ([0.0, 1.0], errors.LabelError, "Give names, or labels with the same integers"),
         (["happy", None], errors.LabelError, "None"),
         (["happy"], errors.InputError, "2 clips and y has 1"),
         (["happy", "sad", "sad"], errors.InputError, "2 clips and y has 3"),
