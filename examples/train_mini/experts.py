@@ -22,7 +22,7 @@ BIAS_SHARE = {"L": 0.1, "V": 0.3, "A": 0.0}
 Texts and faces are trained with rare emotions more frequent than they are, on purpose.
 New voices show a strong bias, but those of each corpus another one, in sign too.
 """
-LESS_SURE = {"L": 0.9, "V": 0.9, "A": 0.75}
+LESS_SURE = {"L": 0.9, "V": 0.9, "A": 0.8}
 """Scales that suit validation samples are too sure of people, rooms and texts of elsewhere."""
 DEPENDENCE = 0.5
 """How alike the doubts of a clip's modalities are: 0 multiplies likelihoods as if each were a

@@ -28,7 +28,7 @@ PENALTY = 2000.0
 """Of the heads' squared weights: strong, as other corpora are what matters."""
 FEW = 8.0
 """So many clips of the whole corpus count in each speaker's mean."""
-N_STEPS, BATCH, RATE = 2000, 384, 1e-3
+N_STEPS, BATCH, RATE = 2000, 384, 4e-3
 HEAD_SCALE = 1.0
 REST = 0.35
 """Length of what an embedding says beyond the classes, beside what it says of them."""

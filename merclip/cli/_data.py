@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ class LabelledClip:
         Parameters of `merclip.Clip`.
     label : str, list of str or float
     group, split : str or None
+    columns : mapping
+        Every column, as it stands in the file.
     """
 
     place: str
@@ -40,6 +42,7 @@ class LabelledClip:
     label: Any
     group: str | None = None
     split: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
@@ -209,4 +212,4 @@ def _labelled_clip(row: Row) -> LabelledClip:
     # At the command line labels are words; whole numbers of JSON Lines become such.
     label = str(label) if isinstance(label, int) else label
     values = {**row.values, "id": row.name}
-    return LabelledClip(row.place, values, label, row.group, row.split)
+    return LabelledClip(row.place, values, label, row.group, row.split, row.columns)

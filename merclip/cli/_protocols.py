@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from merclip.cli._adapt import situations_in
 from merclip.cli._arguments import given, read_json
 from merclip.cli._console import CommandError
 from merclip.cli._data_sets import Loaded
@@ -116,8 +117,23 @@ def _zero_shot(arguments: Any, classifier: Any, loaded: Loaded, labels: Any) -> 
 
     data = loaded.data
     return zero_shot(
-        classifier, data.clips, data.y, labels=labels, groups=data.groups, data=loaded.facts
+        classifier,
+        data.clips,
+        data.y,
+        labels=labels,
+        groups=data.groups,
+        data=loaded.facts,
+        situations=_situations(arguments, loaded),
     )
+
+
+def _situations(arguments: argparse.Namespace, loaded: Loaded) -> list[str] | None:
+    if arguments.adapt_by and not loaded.rows:
+        if arguments.adapt_by != "group" or loaded.data.groups is None:
+            raise CommandError("--adapt-by names a column of a table; of a data set: group")
+        return [str(name) for name in loaded.data.groups]
+    columns = [row.columns for row in loaded.rows] or [{} for _ in loaded.data.clips]
+    return situations_in(arguments, columns)
 
 
 def _k_shot(arguments: Any, classifier: Any, loaded: Loaded, labels: Any) -> Report:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from merclip.cli._adapt import add_adapt_arguments
 from merclip.cli._arguments import (
     EXIT_STATUS,
     RATES,
@@ -231,6 +232,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="call a label of DATA otherwise, such as anger=angry",
     )
     add_reading_arguments(group)
+    add_adapt_arguments(parser, "DATA")
 
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -255,6 +257,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.data is None:
         raise CommandError("there is no DATA: put it first, merclip evaluate DATA.csv")
     check_protocol(arguments)
+    if (arguments.adapt or arguments.adapt_by) and arguments.protocol != "zero-shot":
+        raise CommandError("--adapt and --adapt-by go with --protocol zero-shot")
     if arguments.score_range is not None and not arguments.scores:
         raise CommandError("--score-range is for --scores")
     if arguments.dataset is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from merclip._progress import progress
+from merclip.cli._adapt import adapted_predictions, add_adapt_arguments, situations_in
 from merclip.cli._arguments import (
     EXIT_STATUS,
     Parser,
@@ -81,6 +82,7 @@ def _parser() -> Parser:
             'merclip predict --text "What a day!" --labels happy sad',
             "merclip predict clips/*.mp4 --labels happy sad --format csv > result.csv",
             "merclip predict DATA.csv --text-column Utterance --labels happy sad --format csv",
+            "merclip predict session1/*.wav --labels happy sad angry --adapt",
             "merclip predict --text - --labels happy sad < lines.txt",
             "find clips -name '*.mp4' | merclip predict --files-from - --labels happy sad \\",
             "    --format jsonl --output result.jsonl --resume",
@@ -129,6 +131,7 @@ def _parser() -> Parser:
     add_label_arguments(parser, "those that the model was saved with")
     add_anchor_arguments(parser)
     _add_decision_arguments(parser)
+    add_adapt_arguments(parser, "DATA.csv")
     add_model_arguments(parser)
     _add_output_arguments(parser)
     return parser
@@ -178,6 +181,10 @@ def _check_options(arguments: argparse.Namespace, rows: Rows) -> None:
         raise CommandError("--text is empty")
     if arguments.resume and (arguments.output is None or arguments.format != "jsonl"):
         raise CommandError("--resume goes with --format jsonl and --output FILE")
+    if arguments.resume and (arguments.adapt or arguments.adapt_by):
+        raise CommandError("--adapt looks at all clips together, and does not go with --resume")
+    if arguments.adapt_by and not rows.table:
+        raise CommandError("--adapt-by names a column of a table, DATA.csv; for files: --adapt")
     if arguments.output is None and sys.__stdout__ is None:
         raise CommandError("stdout is closed: give --output FILE", FAILED)
     if arguments.output is not None:
@@ -282,7 +289,7 @@ class _Batch:
         self, classifier: EmotionClassifier, rows: Rows, done: Done, arguments: argparse.Namespace
     ) -> None:
         self.classifier, self.rows, self.done = classifier, rows, done
-        self.on_error = arguments.on_error
+        self.on_error, self.arguments = arguments.on_error, arguments
         on_cpu = classifier.device_.type == "cpu"
         self.size = arguments.batch_size or (1 if on_cpu else _GPU_BATCH)
         self.n_done = self.n_failed = 0
@@ -310,7 +317,10 @@ class _Batch:
         total = self._count()
         clips = clips_of(self._missing())
         given = clips if total is None else _Listed(clips, total)
-        found = self.classifier.predict_iter(given, batch_size=self.size)
+        if self.arguments.adapt or self.arguments.adapt_by:
+            found = self._adapted(list(given))
+        else:
+            found = self.classifier.predict_iter(given, batch_size=self.size)
         return progress(
             found,
             "predict",
@@ -320,6 +330,10 @@ class _Batch:
             failed=lambda prediction: prediction.error is not None,
             leave=False,
         )
+
+    def _adapted(self, clips: list[Clip]) -> Iterator[Prediction]:
+        situations = situations_in(self.arguments, [row.columns for row in self._read])
+        return adapted_predictions(self.classifier, clips, situations or [])
 
     def _missing(self) -> Iterator[Row]:
         for row in self.done.missing(self.rows):

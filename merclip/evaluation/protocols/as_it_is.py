@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from merclip.errors import InputError
 from merclip.evaluation.protocols._baselines import Baselines, measure_ready
 from merclip.evaluation.protocols._prepare import make_task
+from merclip.evaluation.protocols._task import Task
 from merclip.evaluation.report import Report
 
 
@@ -19,6 +23,7 @@ def evaluate(
     baselines: Baselines = None,
     data: Any = None,
     protocol: str = "as it is",
+    situations: Any = None,
 ) -> Report:
     """Measure a classifier as it is, on clips that it was not fitted on.
 
@@ -45,6 +50,9 @@ def evaluate(
         What the clips come from; the report notes its name and SHA-256.
     protocol : str
         What the report calls this.
+    situations : sequence of length n, optional
+        Speaker, session or recording of each clip: the classifier is adapted to the clips of
+        each, without their labels, before it answers them (`EmotionClassifier.adapt`).
 
     Returns
     -------
@@ -70,7 +78,10 @@ def evaluate(
     """
     task = make_task(classifier, clips, y, labels, groups=groups)
     rows = task.everything
-    probability = task.probability(task.classifier, rows)
+    if situations is None:
+        probability = task.probability(task.classifier, rows)
+    else:
+        probability = _adapted(task, rows, situations)
     run = task.run(rows, probability, threshold=task.threshold(task.classifier))
     beside = measure_ready(task, baselines)
     return task.report(protocol, [*beside, *task.conditions(protocol, [run])], data)
@@ -85,6 +96,7 @@ def zero_shot(
     groups: Any = None,
     baselines: Baselines = None,
     data: Any = None,
+    situations: Any = None,
 ) -> Report:
     """Measure labels that the classifier was given no examples of.
 
@@ -93,7 +105,7 @@ def zero_shot(
 
     Parameters
     ----------
-    classifier, clips, y, labels, groups, baselines, data
+    classifier, clips, y, labels, groups, baselines, data, situations
         As for `evaluate`.
 
     Returns
@@ -126,4 +138,20 @@ def zero_shot(
         baselines=baselines,
         data=data,
         protocol="zero-shot",
+        situations=situations,
     )
+
+
+def _adapted(task: Task, rows: Any, situations: Any) -> Any:
+    """Return probabilities by a classifier that is adapted to each situation by itself."""
+    given = list(situations)
+    if len(given) != len(task.read) + len(task.skipped):
+        raise InputError(f"situations has {len(given)} entries; there is one for each clip.")
+    # Clips that could not be read are not among the task's.
+    names = np.array([str(given[place]) for place in task.read])[rows]
+    found = np.zeros((len(rows), len(task.labels)))
+    for name in dict.fromkeys(names.tolist()):
+        own = np.flatnonzero(names == name)
+        adapted = task.classifier.adapt(task.features[rows[own].tolist()])
+        found[own] = task.probability(adapted, rows[own])
+    return found
