@@ -455,7 +455,7 @@ def test_a_checkpoint_keeps_pictures_and_branch(fitted_and_clips, tmp_path):
     classifier, clips = fitted_and_clips
     directory = classifier.save_pretrained(tmp_path)
     config = json.loads((directory / "config.json").read_text())
-    assert config["format_version"] == 3
+    assert config["format_version"] == 4
     assert config["anchors"] == [["happy", 3], ["angry", 3]]
     stored = load_file(directory / "model.safetensors")
     assert stored["anchors.features"].shape == (6, 32)

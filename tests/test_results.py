@@ -146,7 +146,8 @@ def test_predict_frame_has_one_column_for_each_class(
     frame = clf.predict_frame(clips)
     said = ["modalities_used", "faces", "warnings", "error"]
     assert list(frame.columns) == ["id", "label", "sad", "angry", "happy", *said]
-    assert frame["modalities_used"][0] == "text" and frame["modalities_used"].isna()[1]
+    assert frame["modalities_used"][0] == "text"
+    assert frame["modalities_used"].isna().tolist() == [False, True]
     assert frame["id"].tolist() == ["a", "gone.mp4"]
     np.testing.assert_allclose(frame[clf.classes_], clf.predict_proba(clips))
     assert frame["label"][0] == clf.predict(clips)[0]

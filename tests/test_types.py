@@ -257,7 +257,7 @@ def test_rate_may_be_a_numpy_or_torch_scalar() -> None:
         (np.array([True, False]), InputError, "integers, got bool"),
         (np.array([0j]), InputError, "integers, got complex128"),
         (np.array([0.0, 30000.0]), InputError, "peak of 30000"),
-        (np.zeros((2, 2, 2)), ShapeError, r"\(n,\) or \(channels, n\)"),
+        (np.zeros((2, 2, 2)), ShapeError, r"\(channels, n\) or \(n, channels\)"),
         (np.zeros((80, 300)), ShapeError, "at most 32 channels"),
         (torch.zeros(9, device="meta"), InputTypeError, "dense and in memory"),
         (torch.zeros(9).to_sparse(), InputTypeError, "dense and in memory"),

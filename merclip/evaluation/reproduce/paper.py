@@ -99,11 +99,6 @@ class Table:
         """Whether rows differ in the network, so that each has to start without fusion."""
         return any(row.network for row in self.rows)
 
-    @property
-    def changes_wording(self) -> bool:
-        """Whether rows differ in the texts of labels."""
-        return len({row.wording for row in self.rows}) > 1
-
 
 def find_table(name: str) -> Table:
     """Return a table of the paper by its name.
