@@ -2,7 +2,7 @@
 
     python examples/train_mini/from_checkpoint.py merclip/weights/mini --data DATA --run RUN_DIR
     python examples/train_mini/train.py --data DATA --run RUN_DIR --out OUT_DIR \
-        --only audio_check audio alignment fusion calibration
+        --only voice_check voice fusion evidence calibration
 
 keeps the label encoder, the language encoder and the vision tower, and trains the audio
 tower and the fusion. With `--warm-vision` the vision tower is not kept: the step `vision`
