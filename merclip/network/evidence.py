@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from merclip.network.weights import Undrawn
 from merclip.preprocess.features import ClipFeatures, FeatureBatch
 
 LEAST_TRUST = 0.1
@@ -32,7 +33,8 @@ class Evidence(nn.Module):
 
     def __init__(self, width: int, letters: Iterable[str]) -> None:
         super().__init__()
-        self.tests = nn.ModuleDict({letter: nn.Linear(width, 1) for letter in sorted(letters)})
+        with Undrawn():  # nothing of chance is kept, and torch's generator stays as it is
+            self.tests = nn.ModuleDict({letter: nn.Linear(width, 1) for letter in sorted(letters)})
         self.centers = nn.ParameterDict(
             {letter: nn.Parameter(torch.zeros(width), False) for letter in self.tests}
         )
