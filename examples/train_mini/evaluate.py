@@ -219,9 +219,11 @@ def mean_of(values: list[float]) -> str:
 
 
 def fill(page: Path, name: str, shown: str) -> None:
-    """Replace what stands between the page's marks of that name."""
+    """Replace what stands between the page's marks of that name, if it has any."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    head, rest = page.read_text(encoding="utf-8").split(begin)
+    if begin not in (text := page.read_text(encoding="utf-8")):
+        return
+    head, rest = text.split(begin)
     tail = rest.split(end)[1]
     page.write_text(f"{head}{begin}\n\n{shown}\n\n{end}{tail}", encoding="utf-8")
 
