@@ -1008,8 +1008,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         EmotionClassifier
-            Shares this one's network; this one stays as it is. `save_pretrained` keeps what
-            it learned, and `fit` forgets it.
+            Shares this one's network, so that training it trains this one too; answers of this
+            one stay as they are. `save_pretrained` keeps what it learned, and `fit` forgets it.
 
         Raises
         ------
@@ -1024,7 +1024,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -----
         What n clips say counts n / (n + 4). The method is ours; offsets of scores for labels
         that are more or less frequent are those of Saerens, Latinne and Decaestecker, Neural
-        Computation 14(1), 2002. With ``multi_label=True`` scores are left as they are.
+        Computation 14(1), 2002. With ``multi_label=True`` embeddings alone are adapted.
 
         Examples
         --------
