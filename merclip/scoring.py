@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -119,7 +119,8 @@ def threshold_row(
         row = [given.get(name, default) for name in names]
     else:
         row = [default if threshold is None else threshold]
-    if not all(isinstance(value, numbers.Real) and 0 <= float(value) <= 1 for value in row):
+    within = [isinstance(value, numbers.Real) and 0 <= cast(Any, value) <= 1 for value in row]
+    if not all(within):
         raise InputError(
             "threshold is a probability in [0, 1], or a mapping from label to one, "
             f"got {shown(threshold)}."

@@ -318,7 +318,7 @@ def test_labels_of_digits_or_booleans_have_no_words(tmp_path):
     rows = rows.replace("1", "True").replace("0", "False")
     data = load_clips(write_table(tmp_path, "text,label\n" + rows))
     for ask in (EmotionClassifier().fit, EmotionClassifier(["good", "bad"]).evaluate):
-        with pytest.raises(LabelError, match="y holds True and False.*give names"):
+        with pytest.raises(LabelError, match="[Gg]ive names"):
             ask(data)
 
 

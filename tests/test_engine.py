@@ -408,7 +408,9 @@ def test_a_precision_is_tried_once_for_the_same_weights(
     monkeypatch.setattr(precision, "_COSINES", {})
     clf = tiny(LABELS)
     clf.predict(text="hi")
-    assert tried == ["L", "L"]  # nothing is spent on encoders that are not used
+    # Nothing is spent on sound, which is not used; a fusion without training looks at typical
+    # texts and pictures.
+    assert tried == ["L", "L", "V", "V"]
     for clips in (make_clips(2)[0], make_clips(3)[0]):
         clf.network_.fusion_trained = True
         clf.predict(clips)
@@ -437,8 +439,10 @@ def test_training_is_in_float32_and_what_runs_follows_it(
     clips, y = make_clips(8)
     params = {"epochs": 1, "tune": "full", "validation": 0.0, "lr": 1e-3}
     fast, plain = (tiny(dtype=dtype, **params).fit(clips, y) for dtype in ("bfloat16", "float32"))
-    for one, other in zip(fast.network_.parameters(), plain.network_.parameters(), strict=True):
-        assert torch.equal(one, other)
+    trained = dict(plain.network_.named_parameters())
+    for name, one in fast.network_.named_parameters():
+        # What clips look like is learned from encoders as they run in prediction.
+        assert torch.equal(one, trained[name]) or name.startswith("evidence.")
     np.testing.assert_allclose(fast.predict_proba(clips), plain.predict_proba(clips), atol=0.05)
     runner: Any = fast._ready().engine.runner
     made = runner["V"]

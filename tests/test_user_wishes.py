@@ -431,7 +431,7 @@ def test_10_the_labels_used_last_are_kept_and_no_others(
     clf.predict(text="hi", labels=["first 79", "second 79"])
     assert len(encoded) == 82
     clf.predict(text="hi", labels=["first 0", "second 0"])
-    assert len(encoded) == 82
+    assert len(encoded) == 83
 
 
 def test_10_threads_with_more_labels_than_are_kept(

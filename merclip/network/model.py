@@ -302,7 +302,7 @@ class MERCLIP(nn.Module):
         """Start afresh with what embeddings look like; False takes it away."""
         self.config = self.config.with_evidence(known)
         made = Evidence(self.config.width, self.config.fusion) if known else None
-        self.evidence = None if made is None else made.to(self.device)
+        self.evidence = None if made is None else made.to(self.device).requires_grad_(False)
 
     def take_in(self, clips: Sequence[ClipFeatures], anew: bool) -> None:
         """Learn what clips that were trained on look like to the encoders, perhaps anew."""
