@@ -54,16 +54,14 @@ class Evidence(nn.Module):
     def take_in(self, clips: Sequence[ClipFeatures], centers: bool) -> None:
         """Let pass what most of some clips show, and learn their mean embeddings if asked to."""
         for letter in self.tests:
-            rows = [clip.sequences[letter] for clip in clips if letter in clip.sequences]
-            if not rows:
+            having = [clip for clip in clips if letter in clip.sequences]
+            if not having:
                 continue
-            passed = [
-                self.of_clip(letter, clip) >= 0.5 for clip in clips if letter in clip.sequences
-            ]
+            passed = [self.of_clip(letter, clip) >= 0.5 for clip in having]
             if 2 * sum(passed) < len(passed):
                 self.forget(letter)
             if centers:
-                means = [clip_mean(letter, row) for row in rows]
+                means = [clip_mean(letter, clip.sequences[letter]) for clip in having]
                 self.centers[letter].copy_(torch.stack(means).mean(0))
 
     def _test(self, letter: str) -> nn.Linear:
@@ -115,9 +113,8 @@ class Evidence(nn.Module):
         lone = total < 0.5  # nothing is recognised in any modality: all of it is kept
         for letter in masks:
             masks[letter] = torch.where(lone[:, None], batch.masks[letter], masks[letter])
-        return replace(batch, masks=masks), LEAST_TRUST + (2 - 2 * LEAST_TRUST) * total.clamp(
-            max=0.5
-        )
+        trust = LEAST_TRUST + (2 - 2 * LEAST_TRUST) * total.clamp(max=0.5)
+        return replace(batch, masks=masks), trust
 
 
 def doubt(clip: ClipFeatures, letter: str) -> str:
